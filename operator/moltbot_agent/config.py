@@ -1,0 +1,80 @@
+"""What the agent is told: written by the compiler, read in the pod and by `moltbot serve`.
+
+The compiled configuration of a revision is one JSON document with the keys `agent` (AgentConfig) and
+`envoy` (the bootstrap), compressed with gzip and cut into parts that fit ConfigMaps; part N is the file
+`part-NNN` below the configuration folder. :func:`pack` and :func:`unpack` are the two directions.
+"""
+
+import gzip
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+
+PART_BYTES = 900_000
+"""Largest part: a ConfigMap holds 1 MiB in all, base64 and names included in its etcd record only."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Credential(_Model):
+    """An upstream credential: `source` (as the Secret gives it) becomes the SDS file `target`."""
+
+    name: str
+    """SDS resource name; unique in the gateway."""
+    backend: str
+    """`namespace/name` of the ModelBackend, for evidence and messages."""
+    source: Path
+    """File that holds the secret value alone (trailing newline ignored)."""
+    target: Path
+    """SDS file that Envoy watches (DiscoveryResponse with one generic secret)."""
+    prefix: str = ""
+    """Put before the value, e.g. `Bearer `."""
+
+
+class ConsumerKeys(_Model):
+    """Keys of one consumer: each file in `source` holds one valid key."""
+
+    consumer: str
+    source: Path
+
+
+class Consumers(_Model):
+    """Consumers' keys become the ECDS file `target` with the `api_key_auth` filter's configuration."""
+
+    target: Path
+    resource: str
+    """ECDS resource name."""
+    keys: tuple[ConsumerKeys, ...] = ()
+    template: dict[str, Any]
+    """The filter's typed_config without `credentials`, which the agent adds."""
+
+
+class AgentConfig(_Model):
+    """Everything the agent needs for one revision."""
+
+    namespace: str
+    route: str
+    revision: str
+    admin_port: int
+    bootstrap: Path
+    """Where to write Envoy's bootstrap."""
+    credentials: tuple[Credential, ...] = ()
+    consumers: Consumers | None = None
+
+
+def pack(agent: AgentConfig, envoy: dict[str, Any], part_bytes: int = PART_BYTES) -> tuple[bytes, ...]:
+    """Parts of the compressed document, each at most `part_bytes`; equal input gives equal bytes."""
+    document = {"agent": agent.model_dump(mode="json"), "envoy": envoy}
+    packed = gzip.compress(orjson.dumps(document, option=orjson.OPT_SORT_KEYS), mtime=0)
+    return tuple(packed[at : at + part_bytes] for at in range(0, len(packed), part_bytes))
+
+
+def unpack(parts: Sequence[bytes]) -> tuple[AgentConfig, dict[str, Any]]:
+    """The reverse of :func:`pack`."""
+    document = orjson.loads(gzip.decompress(b"".join(parts)))
+    return AgentConfig.model_validate(document["agent"]), document["envoy"]

@@ -1,0 +1,1 @@
+"""MoltBot operator: one governed door to many language models."""

@@ -1,0 +1,65 @@
+"""What the compiler gives: a revision, its configuration, and a report on each rule and backend."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from moltbot_agent.config import AgentConfig
+
+from moltbot_operator.compile.sources import BackendRef, Problem
+
+__all__ = ["BackendReport", "CompiledRoute", "Mount", "RuleReport"]
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One key of a Secret or ConfigMap as a file in the gateway pod.
+
+    `folder` is the backend's or consumer's own folder below the mount of that kind; `key` None takes every key.
+    `namespace` is where the object lives, which may be another one than the route's (then it is copied).
+    """
+
+    kind: Literal["Secret", "ConfigMap"]
+    namespace: str
+    name: str
+    key: str | None
+    purpose: Literal["credential", "consumer", "ca"]
+    folder: str
+    path: str | None
+    """File name in the folder; None with `key` None."""
+
+
+@dataclass(frozen=True)
+class RuleReport:
+    """How a rule is served. A rule with a `problem` answers 503 unless `serving`: then it is served by what is left."""
+
+    name: str
+    serving: bool
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True)
+class BackendReport:
+    """How a backend is used by the route: its share of first attempts over all rules is not defined, so `weight` is
+    the sum of its candidate weights, 0 for a mere fallback."""
+
+    ref: BackendRef
+    weight: int
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True)
+class CompiledRoute:
+    """One immutable revision.
+
+    `envoy` is the whole static bootstrap (dynamic parts are files by SDS and ECDS); `parts` is `pack(agent, envoy)`,
+    from which `revision` (10 hexadecimal digits) is derived.
+    """
+
+    revision: str
+    agent: AgentConfig
+    envoy: dict[str, Any]
+    parts: tuple[bytes, ...]
+    mounts: tuple[Mount, ...]
+    rules: tuple[RuleReport, ...]
+    backends: tuple[BackendReport, ...]
+    warnings: tuple[Problem, ...] = ()

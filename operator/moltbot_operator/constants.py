@@ -1,0 +1,85 @@
+"""Names and numbers that more than one module must agree on."""
+
+from datetime import timedelta
+from typing import Final
+
+GROUP: Final = "moltbot.io"
+"""API group of both resources."""
+
+VERSION: Final = "v1alpha1"
+"""The served and stored version."""
+
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+
+BACKENDS: Final = "modelbackends"
+"""Plural resource name of ModelBackend."""
+
+ROUTES: Final = "moltbotroutes"
+"""Plural resource name of MoltBotRoute."""
+
+FIELD_MANAGER: Final = "moltbot-operator"
+"""Field manager of objects that a route owns."""
+
+LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+LABEL_NAME: Final = "app.kubernetes.io/name"
+LABEL_COMPONENT: Final = "app.kubernetes.io/component"
+LABEL_INSTANCE: Final = "app.kubernetes.io/instance"
+
+MANAGED_BY: Final = "moltbot-operator"
+"""Value of LABEL_MANAGED_BY; the operator watches children by it."""
+
+LABEL_ROUTE: Final = "moltbot.io/route"
+"""Name of the owning MoltBotRoute (same namespace)."""
+
+LABEL_REVISION: Final = "moltbot.io/revision"
+"""Revision that an object belongs to."""
+
+COMPONENT_GATEWAY: Final = "gateway"
+
+PORT_GATEWAY: Final = 8080
+"""Envoy's public listener in the pod."""
+
+PORT_READY: Final = 8081
+"""Envoy's readiness listener: GET /ready answers 200 until draining starts."""
+
+PORT_METRICS: Final = 9090
+"""The agent's Prometheus endpoint: GET /metrics; GET /healthz for its own probes."""
+
+PORT_EVIDENCE: Final = 9091
+"""The agent's evidence endpoint: GET /evidence with a bearer token."""
+
+PORT_DRAIN: Final = 9092
+"""The agent's drain endpoint, on the pod's loopback only: POST /drain."""
+
+PORT_ADMIN: Final = 9901
+"""Envoy's admin interface, on the pod's loopback only."""
+
+DIR_CONFIG: Final = "/etc/moltbot/config"
+"""Mount of the revision's immutable ConfigMaps: parts of the compressed configuration."""
+
+DIR_CREDENTIALS: Final = "/etc/moltbot/credentials"
+"""Mount of credentials, one folder a backend."""
+
+DIR_CONSUMERS: Final = "/etc/moltbot/consumers"
+"""Mount of consumers' keys, one folder a consumer."""
+
+DIR_CA: Final = "/etc/moltbot/ca"
+"""Mount of private CA bundles, one folder a backend."""
+
+DIR_EVIDENCE: Final = "/etc/moltbot/evidence"
+"""Mount of the evidence token (file `token`)."""
+
+DIR_RUN: Final = "/run/moltbot"
+"""Memory-backed folder shared by agent and Envoy: bootstrap, SDS and ECDS files."""
+
+SYSTEM_CA: Final = "/etc/ssl/certs/ca-certificates.crt"
+"""CA bundle of the image, for public providers."""
+
+MAX_ROUTE_NAME: Final = 40
+"""Longest route name: children's names add a suffix and must stay DNS labels of at most 63."""
+
+BUFFER_BYTES: Final = 16 * 1024 * 1024
+"""Largest request body, and Envoy's buffer limit a connection (the default 1 MiB gives 413)."""
+
+RESYNC: Final = timedelta(minutes=10)
+"""How often the cache is compared with a full listing, since a deletion may go unseen."""

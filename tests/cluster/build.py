@@ -1,0 +1,150 @@
+#!/usr/bin/env python3
+"""Builds the test bed's binaries from their Go modules into a cache outside the clone.
+
+Each component of versions.toml is built in a module of its own, so that their dependencies do not
+fight, and lands in ``CACHE/COMPONENT-VERSION/``. A binary that is already there is used as it is;
+one appears there only whole (built beside, then renamed), so a build may be stopped at any moment.
+
+CACHE is ``${XDG_CACHE_HOME:-~/.cache}/moltbot-testbed``. Only the standard library is used: the bed
+must come up before anything of the project is installed.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+
+def cache_dir() -> Path:
+    """Where binaries, images and downloads are kept between runs."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "moltbot-testbed"
+
+
+@dataclass(frozen=True)
+class Component:
+    """One Go module and the commands taken from it."""
+
+    name: str
+    module: str
+    version: str
+    packages: tuple[str, ...]
+    binary: str | None = None
+    tags: tuple[str, ...] = ()
+    staging: str | None = None
+    node: bool = False
+
+    @property
+    def folder(self) -> Path:
+        return cache_dir() / f"{self.name}-{self.version}"
+
+    def targets(self) -> dict[Path, str]:
+        """Binary path -> import path of its main package."""
+        found = {}
+        for package in self.packages:
+            path = self.module if package == "." else f"{self.module}/{package}"
+            name = self.binary if package == "." and self.binary else package.rsplit("/", 1)[-1]
+            found[self.folder / name] = path
+        return found
+
+    def missing(self) -> dict[Path, str]:
+        return {path: package for path, package in self.targets().items() if not path.exists()}
+
+
+def components(node: bool = True) -> list[Component]:
+    """All components, or without `node` those that the api tier needs."""
+    table = tomllib.loads((HERE / "versions.toml").read_text())
+    found = [
+        Component(
+            name=name,
+            **{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()},
+        )
+        for name, row in table.items()
+    ]
+    return [component for component in found if node or not component.node]
+
+
+def binaries(node: bool = True) -> dict[str, Path]:
+    """Name -> path of each binary, whether it is built yet or not."""
+    return {path.name: path for component in components(node) for path in component.targets()}
+
+
+def _ldflags(component: Component) -> str:
+    flags = "-s -w"
+    if component.name == "kubernetes":
+        major, minor, _ = component.version.lstrip("v").split(".")
+        for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version"):
+            flags += (
+                f" -X {package}.gitVersion={component.version}"
+                f" -X {package}.gitMajor={major} -X {package}.gitMinor={minor}"
+            )
+    return flags
+
+
+def _staging_replacements(component: Component, env: dict[str, str]) -> list[str]:
+    """Kubernetes replaces its staging modules by folders of its own tree, which a module that
+    requires it does not inherit: each is replaced by its published version instead."""
+    if component.staging is None:
+        return []
+    listed = subprocess.run(
+        ["go", "mod", "download", "-json", f"{component.module}@{component.version}"],
+        env=env, check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    import json
+
+    folder = Path(json.loads(listed)["Dir"])
+    lines = [line.strip().removeprefix("replace ") for line in (folder / "go.mod").read_text().splitlines()]
+    return [
+        f"replace {line.split(' => ')[0].split()[0]} => {line.split(' => ')[0].split()[0]} {component.staging}"
+        for line in lines
+        if " => ./staging/" in line
+    ]
+
+
+def build(component: Component) -> None:
+    """Builds what is missing of a component."""
+    missing = component.missing()
+    if not missing:
+        return
+    env = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local"}
+    component.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="moltbot-build-") as scratch:
+        lines = ["module testbed", "go 1.26", f"require {component.module} {component.version}"]
+        lines += _staging_replacements(component, env)
+        (Path(scratch) / "go.mod").write_text("\n".join(lines) + "\n")
+        for path, package in missing.items():
+            started = time.monotonic()
+            partial = path.with_name(f".{path.name}.{os.getpid()}")
+            command = ["go", "build", "-trimpath", "-ldflags", _ldflags(component), "-o", str(partial)]
+            if component.tags:
+                command += ["-tags", ",".join(component.tags)]
+            print(f"building {path.name} {component.version} …", file=sys.stderr, flush=True)
+            subprocess.run([*command, package], cwd=scratch, env=env, check=True)
+            partial.rename(path)
+            print(f"built {path.name} in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--api", action="store_true", help="only what the api tier needs")
+    parser.add_argument("--only", help="one component of versions.toml")
+    args = parser.parse_args()
+    for component in components(node=not args.api):
+        if args.only in (None, component.name):
+            try:
+                build(component)
+            except subprocess.CalledProcessError as error:
+                print(f"{component.name}: {error}; fix the cause and run this again", file=sys.stderr)
+                return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
