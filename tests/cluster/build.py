@@ -10,13 +10,17 @@ must come up before anything of the project is installed.
 """
 
 import argparse
+import fcntl
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -35,11 +39,14 @@ class Component:
     name: str
     module: str
     version: str
-    packages: tuple[str, ...]
+    packages: tuple[str, ...] = ()
+    node_packages: tuple[str, ...] = ()
+    """Those that only the one-node bed needs, on Linux."""
+    tool_packages: tuple[str, ...] = ()
+    """Those that no bed runs, but its users do."""
     binary: str | None = None
     tags: tuple[str, ...] = ()
     staging: str | None = None
-    node: bool = False
 
     @property
     def folder(self) -> Path:
@@ -48,7 +55,7 @@ class Component:
     def targets(self) -> dict[Path, str]:
         """Binary path -> import path of its main package."""
         found = {}
-        for package in self.packages:
+        for package in (*self.packages, *self.node_packages, *self.tool_packages):
             path = self.module if package == "." else f"{self.module}/{package}"
             name = self.binary if package == "." and self.binary else package.rsplit("/", 1)[-1]
             found[self.folder / name] = path
@@ -58,8 +65,8 @@ class Component:
         return {path: package for path, package in self.targets().items() if not path.exists()}
 
 
-def components(node: bool = True) -> list[Component]:
-    """All components, or without `node` those that the api tier needs."""
+def components(node: bool = True, tools: bool = True) -> list[Component]:
+    """All components, or those parts of them that a bed without a node (or tools) needs."""
     table = tomllib.loads((HERE / "versions.toml").read_text())
     found = [
         Component(
@@ -68,12 +75,19 @@ def components(node: bool = True) -> list[Component]:
         )
         for name, row in table.items()
     ]
-    return [component for component in found if node or not component.node]
+    return [
+        replace(
+            component,
+            node_packages=component.node_packages if node else (),
+            tool_packages=component.tool_packages if tools else (),
+        )
+        for component in found
+    ]
 
 
-def binaries(node: bool = True) -> dict[str, Path]:
+def binaries() -> dict[str, Path]:
     """Name -> path of each binary, whether it is built yet or not."""
-    return {path.name: path for component in components(node) for path in component.targets()}
+    return {path.name: path for component in components() for path in component.targets()}
 
 
 def _ldflags(component: Component) -> str:
@@ -97,24 +111,33 @@ def _staging_replacements(component: Component, env: dict[str, str]) -> list[str
         ["go", "mod", "download", "-json", f"{component.module}@{component.version}"],
         env=env, check=True, capture_output=True, text=True,
     ).stdout  # fmt: skip
-    import json
-
     folder = Path(json.loads(listed)["Dir"])
-    lines = [line.strip().removeprefix("replace ") for line in (folder / "go.mod").read_text().splitlines()]
-    return [
-        f"replace {line.split(' => ')[0].split()[0]} => {line.split(' => ')[0].split()[0]} {component.staging}"
-        for line in lines
+    replaced = [
+        line.strip().removeprefix("replace ").split()[0]
+        for line in (folder / "go.mod").read_text().splitlines()
         if " => ./staging/" in line
     ]
+    return [f"replace {module} => {module} {component.staging}" for module in replaced]
+
+
+@contextmanager
+def _alone(component: Component) -> Iterator[None]:
+    """One build of a component at a time on a machine: the second finds the binaries of the first."""
+    component.folder.mkdir(parents=True, exist_ok=True)
+    with (component.folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def build(component: Component) -> None:
     """Builds what is missing of a component."""
-    missing = component.missing()
-    if not missing:
-        return
+    if component.missing():
+        with _alone(component):
+            _build(component, component.missing())
+
+
+def _build(component: Component, missing: dict[Path, str]) -> None:
     env = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local"}
-    component.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="moltbot-build-") as scratch:
         lines = ["module testbed", "go 1.26", f"require {component.module} {component.version}"]
         lines += _staging_replacements(component, env)
@@ -136,7 +159,7 @@ def main() -> int:
     parser.add_argument("--api", action="store_true", help="only what the api tier needs")
     parser.add_argument("--only", help="one component of versions.toml")
     args = parser.parse_args()
-    for component in components(node=not args.api):
+    for component in components(node=not args.api, tools=not args.api):
         if args.only in (None, component.name):
             try:
                 build(component)
