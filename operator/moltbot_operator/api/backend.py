@@ -1,0 +1,306 @@
+"""ModelBackend: one model behind one endpoint."""
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from moltbot_operator.api.auth import Auth, AuthType
+from moltbot_operator.api.backend_status import ModelBackendStatus
+from moltbot_operator.api.duration import DurationBounds
+from moltbot_operator.api.fields import (
+    DNS_LABEL,
+    HostName,
+    HttpUrl,
+    ModelName,
+    ObjectName,
+    Percent,
+    Port,
+    Unique,
+    UrlPath,
+    is_dns_label,
+)
+from moltbot_operator.api.meta import LabelSelector, ObjectMeta
+from moltbot_operator.api.model import ApiModel, Check
+from moltbot_operator.api.objectives import Objectives
+from moltbot_operator.api.references import CaRef
+from moltbot_operator.api.rotation import IssuerType, Rotation
+
+__all__ = [
+    "NEEDS_ENDPOINT",
+    "AllowedNamespaces",
+    "AllowedRoutes",
+    "Capability",
+    "CircuitBreaker",
+    "Endpoint",
+    "EndpointService",
+    "EndpointTLS",
+    "Limits",
+    "ModelBackend",
+    "ModelBackendSpec",
+    "Provider",
+    "Timeouts",
+]
+
+
+class Provider(StrEnum):
+    """Providers with a preset (see presets.py), and Custom."""
+
+    OPENAI = "OpenAI"
+    AZURE_OPENAI = "AzureOpenAI"
+    ANTHROPIC = "Anthropic"
+    GEMINI = "Gemini"
+    DEEPSEEK = "DeepSeek"
+    QWEN = "Qwen"
+    MOONSHOT = "Moonshot"
+    ZHIPU = "Zhipu"
+    MISTRAL = "Mistral"
+    GROQ = "Groq"
+    OPENROUTER = "OpenRouter"
+    OLLAMA = "Ollama"
+    VLLM = "VLLM"
+    CUSTOM = "Custom"
+
+
+class Capability(StrEnum):
+    """Kinds of task that a model does."""
+
+    DIALOG = "Dialog"
+    CODE = "Code"
+    MULTIMODAL = "Multimodal"
+    EMBEDDING = "Embedding"
+
+
+class EndpointService(ApiModel):
+    """A Kubernetes Service in the backend's own namespace."""
+
+    name: ObjectName
+    """Name of the Service."""
+    port: Port
+    """Port of the Service."""
+    path_prefix: UrlPath = "/v1"
+    """Path under which the OpenAI operations are served; `/` for none."""
+
+
+class EndpointTLS(ApiModel):
+    """How the endpoint's certificate is verified."""
+
+    ca_ref: CaRef | None = None
+    """Bundle of CA certificates to trust instead of the public ones."""
+    server_name: HostName | None = None
+    """Name to ask for (SNI) and to expect in the certificate; by default the endpoint's host."""
+
+
+class Endpoint(ApiModel):
+    """Where the model is served: at most one of url and service; without both, where the preset says."""
+
+    url: HttpUrl | None = None
+    """Base URL including the path prefix, such as https://api.example.com/v1. Without a path the prefix is
+    `/v1`; an explicit `/` means the root."""
+    service: EndpointService | None = None
+    """A Service in the backend's own namespace, instead of a URL; plain HTTP unless tls is given."""
+    tls: EndpointTLS | None = None
+    """How the certificate is verified; by default with the public CAs and the endpoint's host name."""
+
+    checks = (
+        Check(
+            "!(has(self.url) && has(self.service))",
+            lambda self: self.url is None or self.service is None,
+            "give either url or service, not both: remove one",
+        ),
+        Check(
+            "!(has(self.url) && has(self.tls)) || self.url.startsWith('https://')",
+            lambda self: self.url is None or self.tls is None or self.url.startswith("https://"),
+            "tls needs an https:// url: write https:// or remove tls",
+            ".url",
+        ),
+    )
+
+
+class Limits(ApiModel):
+    """What the backend can take; traffic above spills to the next backend of the rule."""
+
+    requests_per_second: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
+    """Requests a second, per gateway pod."""
+    burst: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
+    """Requests that may come at once above the rate; by default one second's worth."""
+    max_connections: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
+    """Connections, per gateway pod; with HTTP/1.1 also the requests at the same time."""
+    max_pending_requests: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
+    """Requests that wait for a connection, per gateway pod."""
+
+    checks = (
+        Check(
+            "!has(self.burst) || has(self.requestsPerSecond)",
+            lambda self: self.burst is None or self.requests_per_second is not None,
+            "burst needs requestsPerSecond: add it or remove burst",
+            ".burst",
+        ),
+    )
+
+
+class CircuitBreaker(ApiModel):
+    """When a failing backend is left out (ejected) for a while, so that requests go to the others at once."""
+
+    error_rate_percent: Percent = 50
+    """Share of failed requests within the interval that ejects the backend."""
+    minimum_requests: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 10
+    """Requests within the interval below which nothing is concluded."""
+    interval: Annotated[timedelta, DurationBounds("100ms", "1h")] = timedelta(seconds=10)
+    """How often the share is computed."""
+    ejection_time: Annotated[timedelta, DurationBounds("100ms", "1h")] = timedelta(seconds=30)
+    """How long the backend is left out; longer each time it happens again at once."""
+
+
+class Timeouts(ApiModel):
+    """How long to wait for the backend."""
+
+    connect: Annotated[timedelta, DurationBounds("1ms", "5m")] = timedelta(seconds=5)
+    """For a connection, TLS included."""
+    first_byte: Annotated[timedelta, DurationBounds("1ms", "1h")] = timedelta(seconds=60)
+    """From the request to the answer's headers, for each attempt."""
+    idle: Annotated[timedelta, DurationBounds("1ms", "24h")] = timedelta(minutes=5)
+    """Longest silence within an answer."""
+
+
+class AllowedNamespaces(StrEnum):
+    """From where routes may use a backend."""
+
+    SAME = "Same"
+    ALL = "All"
+    SELECTOR = "Selector"
+
+
+class AllowedRoutes(ApiModel):
+    """Which routes may use the backend. A route of another namespace gets a copy of the credential there."""
+
+    namespaces: AllowedNamespaces = AllowedNamespaces.SAME
+    """Same (the backend's own namespace), All, or Selector."""
+    selector: LabelSelector | None = None
+    """Namespaces by label; with Selector only."""
+
+    checks = (
+        Check(
+            "(self.namespaces == 'Selector') == has(self.selector)",
+            lambda self: (self.namespaces is AllowedNamespaces.SELECTOR) == (self.selector is not None),
+            "namespaces: Selector and selector go together: write namespaces: Selector and selector: "
+            "{matchLabels: "
+            "{...}}, or neither",
+        ),
+    )
+
+
+NEEDS_ENDPOINT = frozenset({Provider.AZURE_OPENAI, Provider.OLLAMA, Provider.VLLM, Provider.CUSTOM})
+"""Providers without an address of their own."""
+
+
+class ModelBackendSpec(ApiModel):
+    """One model behind one endpoint, its credential, its limits and what is expected of it."""
+
+    provider: Provider
+    """Preset for endpoint, path prefix and authentication: OpenAI, AzureOpenAI, Anthropic, Gemini, DeepSeek,
+    Qwen, Moonshot, Zhipu, Mistral, Groq, OpenRouter, Ollama, VLLM, or Custom. AzureOpenAI, Ollama, VLLM and
+    Custom need an endpoint."""
+    model: ModelName | None = None
+    """What the provider calls the model; replaces the name in requests. Absent: the client's name passes
+    through."""
+    capabilities: Annotated[tuple[Capability, ...], Field(max_length=4), Unique()] = ()
+    """Kinds of task that the model does: Dialog, Code, Multimodal, Embedding."""
+    endpoint: Endpoint | None = None
+    """Where the model is served, instead of where the preset says."""
+    auth: Auth = Auth()
+    """How the gateway authenticates to the backend; by default not at all."""
+    rotation: Rotation | None = None
+    """When and how the credential is replaced; absent: never by the operator."""
+    limits: Limits | None = None
+    """What the backend can take; absent: no limit."""
+    circuit_breaker: CircuitBreaker | None = None
+    """When a failing backend is left out for a while; absent: never, each request tries it."""
+    timeouts: Timeouts = Timeouts()
+    """How long to wait for the backend."""
+    objectives: Objectives | None = None
+    """What the backend is expected to reach."""
+    allowed_routes: AllowedRoutes = AllowedRoutes()
+    """Which routes may use the backend; by default those of its own namespace."""
+
+    checks = (
+        Check(
+            "!(self.provider in ['AzureOpenAI', 'Ollama', 'VLLM', 'Custom']) || "
+            "(has(self.endpoint) && (has(self.endpoint.url) || has(self.endpoint.service)))",
+            lambda self: (
+                self.provider not in NEEDS_ENDPOINT
+                or (self.endpoint is not None and (self.endpoint.url or self.endpoint.service))
+            ),
+            "this provider has no public address: write endpoint: {url: https://host/v1} or endpoint: "
+            "{service: "
+            "{name, port}}",
+            ".endpoint",
+        ),
+        Check(
+            "!has(self.rotation) || (has(self.auth) && self.auth.type != 'None')",
+            lambda self: self.rotation is None or self.auth.type is not AuthType.NONE,
+            "rotation needs a credential to rotate: give auth a type other than None, or remove rotation",
+            ".rotation",
+        ),
+        Check(
+            "!has(self.rotation) || self.rotation.issuer.type != 'ManagedKey' || "
+            "(has(self.auth) && self.auth.type == 'JWT')",
+            lambda self: (
+                self.rotation is None
+                or self.rotation.issuer.type is not IssuerType.MANAGED_KEY
+                or self.auth.type is AuthType.JWT
+            ),
+            "issuer ManagedKey makes keys for JWT: write auth: {type: JWT, ...} or another issuer",
+            ".rotation",
+        ),
+        Check(
+            "!has(self.rotation) || self.rotation.issuer.type != 'DynamicRegistration' || "
+            "(has(self.auth) && self.auth.type == 'OAuth2')",
+            lambda self: (
+                self.rotation is None
+                or self.rotation.issuer.type is not IssuerType.DYNAMIC_REGISTRATION
+                or self.auth.type is AuthType.OAUTH2
+            ),
+            "issuer DynamicRegistration registers OAuth2 clients: write auth: {type: OAuth2, ...} or "
+            "another issuer",
+            ".rotation",
+        ),
+        Check(
+            "!has(self.auth) || !has(self.auth.oauth2) || "
+            "(has(self.auth.oauth2.clientId) && has(self.auth.oauth2.clientSecretRef)) || "
+            "(has(self.rotation) && self.rotation.issuer.type == 'DynamicRegistration')",
+            lambda self: (
+                self.auth.oauth2 is None
+                or None not in (self.auth.oauth2.client_id, self.auth.oauth2.client_secret_ref)
+                or (
+                    self.rotation is not None and self.rotation.issuer.type is IssuerType.DYNAMIC_REGISTRATION
+                )
+            ),
+            "oauth2 needs clientId and clientSecretRef: {name, key}, unless rotation.issuer is "
+            "DynamicRegistration",
+            ".auth",
+        ),
+    )
+
+
+class ModelBackend(ApiModel):
+    """One model behind one endpoint: a provider's or one's own. Routes send requests to it by its name."""
+
+    api_version: Literal["moltbot.io/v1alpha1"] = "moltbot.io/v1alpha1"
+    kind: Literal["ModelBackend"] = "ModelBackend"
+    metadata: ObjectMeta
+    spec: ModelBackendSpec
+    """What is wanted: the endpoint, its credential, its limits and who may use it."""
+    status: ModelBackendStatus = ModelBackendStatus()
+    """What the operator found and does; written by the operator only."""
+
+    checks = (
+        Check(
+            f"size(self.metadata.name) <= 63 && self.metadata.name.matches('^{DNS_LABEL}$')",
+            lambda self: is_dns_label(self.metadata.name),
+            "a ModelBackend's name has at most 63 lower-case letters, digits and hyphens, such as "
+            "code-model-v2: "
+            "rename it",
+        ),
+    )

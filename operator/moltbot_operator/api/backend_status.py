@@ -1,0 +1,66 @@
+"""Status of a ModelBackend."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field
+
+from moltbot_operator.api.fields import Text
+from moltbot_operator.api.meta import Conditions
+from moltbot_operator.api.model import OpenModel
+
+__all__ = ["CredentialStatus", "ModelBackendStatus", "ObservedStatus"]
+
+Count = Annotated[int, Field(ge=0)]
+Line = Annotated[str, Text(1024, minimum=0)]
+
+
+class CredentialStatus(OpenModel):
+    """The credential in use and its rotation; never a value."""
+
+    version: Line | None = None
+    """Version in use."""
+    not_after: datetime | None = None
+    """When the credential expires, where that is known."""
+    last_rotation_time: datetime | None = None
+    """When the credential in use was promoted."""
+    next_rotation_time: datetime | None = None
+    """When the next rotation is due."""
+    phase: Line | None = None
+    """Step of the rotation: Idle, Prepared, Issued, Verified, Distributed, Promoted, Overlap or Revoked."""
+    pending_version: Line | None = None
+    """Version that a running rotation prepares."""
+    attempts: Count | None = None
+    """Attempts of the running rotation."""
+    message: Annotated[str, Text(4096, minimum=0)] | None = None
+    """What the rotation waits for, or why it failed and what to do."""
+
+
+class ObservedStatus(OpenModel):
+    """What was measured of late, over all gateways."""
+
+    requests_per_second: Annotated[float, Field(ge=0)] | None = None
+    """Requests a second."""
+    success_rate: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Share of requests that succeeded, 0 to 1."""
+    latency: Line | None = None
+    """Latency to the first byte at the objective's percentile, such as 240ms."""
+    at: datetime | None = None
+    """When it was measured."""
+
+
+class ModelBackendStatus(OpenModel):
+    """What the operator found and does."""
+
+    observed_generation: Count | None = None
+    """Generation of the spec that this status speaks of."""
+    conditions: Conditions = ()
+    """Accepted, ResolvedRefs, CredentialReady, ObjectivesMet and Ready."""
+    endpoint: Line | None = None
+    """Where requests go, resolved from preset and endpoint."""
+    credential: CredentialStatus | None = None
+    """The credential in use and its rotation."""
+    observed: ObservedStatus | None = None
+    """What was measured of late."""
+    routes: Count | None = None
+    """How many routes use the backend."""

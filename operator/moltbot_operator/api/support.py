@@ -1,0 +1,87 @@
+"""Which parts of a spec this version does not implement yet.
+
+Fields of later versions exist and are validated now. A resource that uses one is told so by a condition
+(`Accepted=False`, `NotSupportedYet`), never served as if the field were not there. Once a field is
+implemented, its line here goes.
+"""
+
+from collections.abc import Iterator
+
+from moltbot_operator.api.auth import AuthType
+from moltbot_operator.api.backend import ModelBackendSpec
+from moltbot_operator.api.consumer import Consumer
+from moltbot_operator.api.failover import RetryCondition
+from moltbot_operator.api.model import ApiModel
+from moltbot_operator.api.rollout import Rollout
+from moltbot_operator.api.route import MoltBotRouteSpec
+from moltbot_operator.api.rule import Rule, Selection
+
+__all__ = ["unsupported_backend", "unsupported_route"]
+
+
+def unsupported_backend(spec: ModelBackendSpec) -> list[str]:
+    """Fields used by a backend that are not implemented yet, as in `auth.type: OAuth2`."""
+    found = []
+    if spec.auth.type in {AuthType.OAUTH2, AuthType.JWT}:
+        found.append(f"auth.type: {spec.auth.type}")
+    if spec.rotation is not None:
+        found.append("rotation")
+    if spec.limits is not None and spec.limits.requests_per_second is not None:
+        found.append("limits.requestsPerSecond")
+    if spec.limits is not None and spec.limits.burst is not None:
+        found.append("limits.burst")
+    if spec.objectives is not None:
+        found.append("objectives")
+    return found
+
+
+def unsupported_route(spec: MoltBotRouteSpec) -> list[str]:
+    """Fields used by a route that are not implemented yet, as in `rules[tech].cache`."""
+    found = [field for rule in spec.rules for field in _of_rule(rule)]
+    found += [field for consumer in spec.consumers for field in _of_consumer(consumer)]
+    if spec.gateway.tls is not None:
+        found.append("gateway.tls")
+    if spec.worker is not None:
+        found.append("worker")
+    if spec.rollout is not None:
+        found += [f"rollout.{name}" for name in _changed(spec.rollout, Rollout())]
+    found += [f"audit.{name}" for name in _changed(spec.audit, type(spec.audit)())]
+    return found
+
+
+def _of_rule(rule: Rule) -> Iterator[str]:
+    at = f"rules[{rule.name}]"
+    if any(match.task is not None for match in rule.matches):
+        yield f"{at}.matches.task"
+    if rule.selection is not Selection.WEIGHTED:
+        yield f"{at}.selection: {rule.selection}"
+    if rule.failover.stream is not None:
+        yield f"{at}.failover.stream"
+    if RetryCondition.CONTEXT_LENGTH in rule.failover.retry_on:
+        yield f"{at}.failover.retryOn: {RetryCondition.CONTEXT_LENGTH}"
+    if rule.coalesce:
+        yield f"{at}.coalesce"
+    for name, feature in (
+        ("cache", rule.cache),
+        ("batch", rule.batch),
+        ("async", rule.async_),
+        ("aggregate", rule.aggregate),
+    ):
+        if feature is not None:
+            yield f"{at}.{name}"
+
+
+def _of_consumer(consumer: Consumer) -> Iterator[str]:
+    at = f"consumers[{consumer.name}]"
+    if consumer.auth.jwt is not None:
+        yield f"{at}.auth.jwt"
+    if consumer.auth.api_key is not None and consumer.auth.api_key.rotation is not None:
+        yield f"{at}.auth.apiKey.rotation"
+    if consumer.limits is not None:
+        yield f"{at}.limits"
+
+
+def _changed(given: ApiModel, default: ApiModel) -> Iterator[str]:
+    for name, field in type(given).model_fields.items():
+        if getattr(given, name) != getattr(default, name):
+            yield field.alias or name
