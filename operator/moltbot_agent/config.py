@@ -18,7 +18,7 @@ PART_BYTES = 900_000
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Credential(_Model):
@@ -61,8 +61,16 @@ class AgentConfig(_Model):
     route: str
     revision: str
     admin_port: int
+    """Envoy's admin interface on 127.0.0.1."""
     bootstrap: Path
     """Where to write Envoy's bootstrap."""
+    stat_prefix: str = "public"
+    """`stat_prefix` of the public listener's connection manager: its requests are drained and counted."""
+    clusters: dict[str, str] = {}
+    """Name of each cluster whose hosts are a backend's own (`up_*`) → `namespace/name` of that backend.
+
+    Clusters that lead to the inner tier and composites are left out: every attempt ends in one of these.
+    """
     credentials: tuple[Credential, ...] = ()
     consumers: Consumers | None = None
 

@@ -1,0 +1,126 @@
+"""The agent's three HTTP servers.
+
+========  ==============================  ==============================================================
+metrics   `GET /metrics`, `GET /healthz`  for Prometheus and the kubelet; 503 until files are written
+evidence  `GET /evidence`                 bearer token, else 401
+drain     `POST /drain`                   on loopback; answers when drained or when the grace is over
+========  ==============================  ==============================================================
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+from aiohttp import web
+
+from moltbot_agent.admin import Admin
+from moltbot_agent.config import AgentConfig
+from moltbot_agent.deliveries import Deliveries
+from moltbot_agent.draining import DrainOutcome, DrainPlan, drain
+from moltbot_agent.evidence import authorized, evidence, read_token
+from moltbot_agent.metrics import Metrics
+
+__all__ = ["Address", "Drainer", "drain_app", "evidence_app", "metrics_app", "serving"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server listens; port 0 lets the system choose."""
+
+    host: str
+    port: int
+
+
+class Drainer:
+    """Drains once; whoever asks later waits for the same end."""
+
+    def __init__(self, admin: Admin, stat_prefix: str, plan: DrainPlan) -> None:
+        self._admin = admin
+        self._stat_prefix = stat_prefix
+        self._plan = plan
+        self._stop = threading.Event()
+        self._task: asyncio.Task[DrainOutcome] | None = None
+
+    async def drain(self) -> DrainOutcome:
+        """The outcome. A caller that leaves does not end the draining."""
+        if self._task is None:
+            _log.info("draining")
+            self._task = asyncio.create_task(self._run())
+        return await asyncio.shield(self._task)
+
+    def stop(self) -> None:
+        """Give up, so that the process can end."""
+        self._stop.set()
+
+    async def _run(self) -> DrainOutcome:
+        outcome = await asyncio.to_thread(drain, self._admin, self._stat_prefix, self._plan, self._stop)
+        _log.info("draining ended", extra={"outcome": dataclasses.asdict(outcome)})
+        return outcome
+
+
+def metrics_app(deliveries: Deliveries, metrics: Metrics) -> web.Application:
+    """`/metrics` and `/healthz`."""
+    one_at_a_time = asyncio.Lock()
+
+    async def get_metrics(_request: web.Request) -> web.Response:
+        async with one_at_a_time:
+            text = await asyncio.to_thread(metrics.exposition)
+        return web.Response(body=text, headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    async def healthz(_request: web.Request) -> web.Response:
+        if deliveries.ready:
+            return _json({"status": "ok"})
+        return _json({"status": "files are not written yet", "problems": deliveries.problems}, 503)
+
+    app = web.Application()
+    app.add_routes([web.get("/metrics", get_metrics), web.get("/healthz", healthz)])
+    return app
+
+
+def evidence_app(config: AgentConfig, deliveries: Deliveries, admin: Admin, token: Path) -> web.Application:
+    """`/evidence`; the token is read at each request, so that it can be replaced."""
+
+    async def get_evidence(request: web.Request) -> web.Response:
+        expected = read_token(token)
+        if expected is None or not authorized(request.headers.get("authorization"), expected):
+            return _json({"error": "the evidence token is needed: Authorization: Bearer …"}, 401)
+        return _json(await asyncio.to_thread(evidence, config, deliveries, admin, expected))
+
+    app = web.Application()
+    app.add_routes([web.get("/evidence", get_evidence)])
+    return app
+
+
+def drain_app(drainer: Drainer) -> web.Application:
+    """`/drain`."""
+
+    async def post_drain(_request: web.Request) -> web.Response:
+        return _json(dataclasses.asdict(await drainer.drain()))
+
+    app = web.Application()
+    app.add_routes([web.post("/drain", post_drain)])
+    return app
+
+
+@contextlib.asynccontextmanager
+async def serving(app: web.Application, address: Address) -> AsyncIterator[int]:
+    """Serve while the block runs; gives the port. Raises OSError where the address is taken."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, address.host, address.port).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+def _json(body: object, status: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json")
