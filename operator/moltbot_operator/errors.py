@@ -9,6 +9,7 @@
     ├── EnvoyRejected       Envoy refused a configuration
     ├── ClusterError        the API server refused or did not answer
     │   ├── Conflict        409: somebody else owns the field or changed the object meanwhile
+    │   ├── Gone            410: the position of a list or watch is too old
     │   └── NotFound        404
     └── LeaseLost           another replica leads now: the process must end
 
@@ -21,6 +22,7 @@ __all__ = [
     "Conflict",
     "ConversionError",
     "EnvoyRejected",
+    "Gone",
     "InvalidInput",
     "LeaseLost",
     "MoltBotError",
@@ -49,11 +51,22 @@ class EnvoyRejected(MoltBotError):  # noqa: N818
 
 
 class ClusterError(MoltBotError):
-    """The API server refused a call or did not answer in time."""
+    """The API server refused a call or did not answer in time.
+
+    `status` is the HTTP status of its answer (422: it found the object invalid), None if there was none.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Conflict(ClusterError):  # noqa: N818
     """409: another field manager owns the field, or the object changed meanwhile."""
+
+
+class Gone(ClusterError):  # noqa: N818
+    """410: the server no longer remembers this position of a list or watch; list again from the start."""
 
 
 class NotFound(ClusterError):  # noqa: N818

@@ -1,0 +1,148 @@
+"""The `moltbot` command. Exit codes: 0 done, 1 failed (one line says why), 2 wrong usage."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from moltbot_operator.errors import InvalidInput, MoltBotError
+from moltbot_operator.settings import Settings, product_version
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="moltbot",
+    help="One governed door to many language models, on Kubernetes or on one machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+_STDIO = "-"
+
+
+@app.command()
+def operator(
+    namespaces: Annotated[
+        list[str] | None,
+        typer.Option("--namespace", "-n", help="Watch only this namespace; may be given several times."),
+    ] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+) -> None:
+    """Run the operator: in a pod by its service account, elsewhere by KUBECONFIG.
+
+    All settings are MOLTBOT_* environment variables (see the docs); options here win over them.
+    """
+    from moltbot_operator.operator_process import run  # noqa: PLC0415 - the other commands start faster
+    from moltbot_operator.telemetry import logging  # noqa: PLC0415
+
+    given: dict[str, Any] = {"namespaces": tuple(namespaces) if namespaces else None, "log_level": log_level}
+    settings = Settings.from_env(**{name: value for name, value in given.items() if value is not None})
+    logging.configure(settings.log_level)
+    raise typer.Exit(_event_loop()(run(settings)))
+
+
+@app.command()
+def convert(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="A models.config.json, or - for standard input.")
+    ],
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="DIR|-", help="Folder to write to, or - to print.")
+    ] = _STDIO,
+    namespace: Annotated[
+        str | None, typer.Option("--namespace", "-n", help="Namespace to put into the manifests.")
+    ] = None,
+) -> None:
+    """Turn a models.config.json into ModelBackend and MoltBotRoute manifests."""
+    from moltbot_operator.convert import convert_text  # noqa: PLC0415
+
+    text = sys.stdin.read() if file == _STDIO else _read(Path(file))
+    source = "standard input" if file == _STDIO else file
+    manifests = convert_text(text, source=source, namespace=namespace)
+    if output == _STDIO:
+        typer.echo("---\n".join(text.removeprefix("---\n") for text in manifests.values()), nl=False)
+        return
+    folder = Path(output)
+    _write(folder, manifests)
+    names = "\n  ".join(manifests)
+    typer.echo(f"{folder}:\n  {names}\nApply them with: kubectl apply -f {folder}", err=True)
+
+
+@app.command()
+def serve(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE…", help="Manifests with a MoltBotRoute, or a models.config.json."),
+    ],
+    route: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which MoltBotRoute, where the files have several.")
+    ] = None,
+    endpoint: Annotated[
+        list[str] | None,
+        typer.Option(metavar="BACKEND=URL", help="Where a backend is instead; may be given several times."),
+    ] = None,
+    address: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", "-p", min=0, max=65535, help="Port; 0: a free one.")] = 8080,
+) -> None:
+    """Compile manifests and run the gateway here, in the foreground, without a cluster."""
+    from moltbot_operator.serve import run  # noqa: PLC0415
+
+    endpoints = dict(_pair(each) for each in endpoint or ())
+    raise typer.Exit(run(files, route=route, address=address, port=port, endpoints=endpoints))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(product_version())
+
+
+def main() -> None:
+    """Entry point of the `moltbot` script."""
+    try:
+        app()
+    except MoltBotError as error:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(f"[red]error:[/red] {escape(str(error))}")
+        sys.exit(1)
+
+
+def _event_loop() -> Callable[[Coroutine[Any, Any, int]], int]:
+    if sys.platform == "win32":
+        return asyncio.run
+    import uvloop  # noqa: PLC0415 - not made for Windows
+
+    return uvloop.run
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, url = text.partition("=")
+    if not (name and equals and url):
+        raise typer.BadParameter(f"{text!r} is not BACKEND=URL", param_hint="--endpoint")
+    return name, url
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{file}: can't be read: {error}") from error
+
+
+def _write(folder: Path, texts: dict[str, str]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(f"{folder}: can't be written: {error}; give another folder with -o") from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What the operator tells about itself: JSON logs, Prometheus metrics, health endpoints."""
