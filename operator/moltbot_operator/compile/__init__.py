@@ -1,0 +1,32 @@
+"""The compiler: resources → intermediate form → Envoy's configuration and the agent's. Pure and deterministic.
+
+::
+
+    RouteSources ─ plan.py ─> ir.Gateway ─ envoy/ ─> bootstrap ┐
+                                   └─ delivery.py ─> AgentConfig ┴─ compiler.py ─> CompiledRoute
+"""
+
+from moltbot_operator.compile.compiler import compile_route
+from moltbot_operator.compile.result import BackendReport, CompiledRoute, Mount, RuleReport
+from moltbot_operator.compile.sources import (
+    BackendRef,
+    BackendSource,
+    ConsumerSource,
+    Files,
+    Problem,
+    RouteSources,
+)
+
+__all__ = [
+    "BackendRef",
+    "BackendReport",
+    "BackendSource",
+    "CompiledRoute",
+    "ConsumerSource",
+    "Files",
+    "Mount",
+    "Problem",
+    "RouteSources",
+    "RuleReport",
+    "compile_route",
+]

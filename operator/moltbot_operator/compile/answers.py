@@ -1,0 +1,95 @@
+"""Answers that the gateway makes itself: errors in OpenAI's shape, and the list of models."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+__all__ = [
+    "Answer",
+    "closed",
+    "model_list",
+    "no_operation",
+    "no_rule",
+    "refused",
+    "unfinished",
+    "unknown_model",
+]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Status, JSON body, and seconds after which to try again (header `retry-after`) where that makes sense."""
+
+    status: int
+    body: str
+    retry_after: int | None = None
+
+
+def _error(
+    status: int,
+    message: str,
+    *,
+    kind: str = "invalid_request_error",
+    param: str | None = None,
+    code: str | None = None,
+    retry_after: int | None = None,
+) -> Answer:
+    document = {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    return Answer(status, json.dumps(document), retry_after)
+
+
+def no_operation() -> Answer:
+    """The path names no operation of OpenAI's API."""
+    return _error(
+        404,
+        "This path is no operation of OpenAI's API. Set base_url to this gateway's address followed by /v1 (or by a "
+        "rule's own path and /v1), so that paths read like /v1/chat/completions.",
+        code="unknown_url",
+    )
+
+
+def no_rule() -> Answer:
+    """No rule takes the request."""
+    return _error(404, "No rule of this gateway takes this path and these headers.", code="no_matching_rule")
+
+
+def unknown_model() -> Answer:
+    """Rules take requests by model, and none takes this one."""
+    return _error(
+        404,
+        "The model does not exist or no rule of this gateway serves it here. GET /v1/models lists those that you "
+        "may use.",
+        param="model",
+        code="model_not_found",
+    )
+
+
+def refused(rule: str, cause: str) -> Answer:
+    """Nothing is left that could serve the rule."""
+    return _error(
+        503,
+        f"Rule {rule} has no backend that can be used. {cause}",
+        kind="server_error",
+        code="no_usable_backend",
+        retry_after=30,
+    )
+
+
+def closed() -> Answer:
+    """The route has no consumers, so nobody may use it."""
+    return _error(
+        401,
+        "This gateway lets nobody in yet: its route has no consumers. Add spec.consumers to the MoltBotRoute.",
+        code="no_consumers",
+    )
+
+
+def unfinished() -> Answer:
+    """The script that chooses a backend did not finish: refuse instead of passing the request on unchecked."""
+    return _error(500, "The gateway could not choose a backend.", kind="server_error", code="internal_error")
+
+
+def model_list(models: Iterable[str]) -> Answer:
+    """OpenAI's answer to GET /v1/models."""
+    data = [{"id": model, "object": "model", "created": 0, "owned_by": "moltbot"} for model in models]
+    return Answer(200, json.dumps({"object": "list", "data": data}))

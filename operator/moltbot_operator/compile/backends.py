@@ -1,0 +1,63 @@
+"""From a ModelBackend to what the data plane needs to know of it."""
+
+from moltbot_operator.api import APIKeyAuth, AuthType, ModelBackendSpec
+from moltbot_operator.api.endpoint import ResolvedEndpoint, credential_header, resolve_endpoint
+from moltbot_operator.compile.ir import Backend, Verification
+from moltbot_operator.compile.sources import BackendRef, Problem, RouteSources
+
+__all__ = ["credential", "folder", "resolve"]
+
+
+def folder(ref: BackendRef) -> str:
+    """The backend's own folder below each mount; unambiguous, since names have no underscore."""
+    return f"{ref.namespace}_{ref.name}"
+
+
+def credential(spec: ModelBackendSpec) -> APIKeyAuth | None:
+    """The API key's reference, where the backend takes one."""
+    return spec.auth.api_key if spec.auth.type is AuthType.API_KEY else None
+
+
+def resolve(ref: BackendRef, sources: RouteSources) -> Backend | Problem:
+    """The backend, or why it can't be used."""
+    source = sources.backends.get(ref)
+    if source is None:
+        return Problem(
+            "BackendNotFound",
+            f"ModelBackend {ref} does not exist: create it, or correct the reference",
+        )
+    if source.problem is not None:
+        return source.problem
+    spec = source.spec
+    endpoint = resolve_endpoint(spec, ref.namespace)
+    limits, timeouts = spec.limits, spec.timeouts
+    key = credential(spec)
+    return Backend(
+        ref=ref,
+        label=ref.name if ref.namespace == sources.namespace else str(ref),
+        host=endpoint.host,
+        port=endpoint.port,
+        host_header=endpoint.host_header,
+        prefix=endpoint.path_prefix.rstrip("/"),
+        spread=spec.endpoint is not None and spec.endpoint.service is not None,
+        tls=_verification(ref, spec, endpoint, sources),
+        model=spec.model,
+        credential_header=None if key is None else credential_header(spec).name,
+        max_connections=None if limits is None else limits.max_connections,
+        max_pending=None if limits is None else limits.max_pending_requests,
+        breaker=spec.circuit_breaker,
+        connect=timeouts.connect,
+        first_byte=timeouts.first_byte,
+        idle=timeouts.idle,
+    )
+
+
+def _verification(
+    ref: BackendRef, spec: ModelBackendSpec, endpoint: ResolvedEndpoint, sources: RouteSources
+) -> Verification | None:
+    if endpoint.scheme != "https":
+        return None
+    tls = None if spec.endpoint is None else spec.endpoint.tls
+    private = tls is not None and tls.ca_ref is not None
+    ca = f"{sources.files.ca}/{folder(ref)}/ca.crt" if private else sources.files.system_ca
+    return Verification(ca, endpoint.sni or endpoint.host)

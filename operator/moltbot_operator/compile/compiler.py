@@ -1,0 +1,57 @@
+"""From a route and its references to one immutable revision."""
+
+import hashlib
+from typing import Any, Final
+
+from moltbot_agent.config import AgentConfig, pack
+
+from moltbot_operator.compile.delivery import agent_config, mounts
+from moltbot_operator.compile.envoy.bootstrap import bootstrap
+from moltbot_operator.compile.lint import warnings
+from moltbot_operator.compile.plan import Plan, plan
+from moltbot_operator.compile.result import BackendReport, CompiledRoute
+from moltbot_operator.compile.sources import BackendRef, RouteSources
+
+__all__ = ["compile_route"]
+
+_DIGITS: Final = 10
+"""Hexadecimal digits of a revision."""
+
+
+def compile_route(sources: RouteSources) -> CompiledRoute:
+    """The revision that serves the route as well as its references allow.
+
+    Equal sources give equal bytes. What can't be used is left out and reported: a rule without any usable backend
+    answers 503, and the others serve. CompileError if nothing could be served at all.
+    """
+    planned = plan(sources)
+    agent, envoy = agent_config(planned.gateway, sources), bootstrap(planned.gateway)
+    revision = hashlib.sha256(b"".join(pack(agent, envoy))).hexdigest()[:_DIGITS]
+    agent, envoy = _named(agent, envoy, revision)
+    return CompiledRoute(
+        revision=revision,
+        agent=agent,
+        envoy=envoy,
+        parts=pack(agent, envoy),
+        mounts=mounts(planned.gateway, sources),
+        rules=planned.reports,
+        backends=_backends(planned, sources),
+        warnings=warnings(planned, sources),
+    )
+
+
+def _named(agent: AgentConfig, envoy: dict[str, Any], revision: str) -> tuple[AgentConfig, dict[str, Any]]:
+    node = {**envoy["node"], "metadata": {"revision": revision}}
+    return agent.model_copy(update={"revision": revision}), {**envoy, "node": node}
+
+
+def _backends(planned: Plan, sources: RouteSources) -> tuple[BackendReport, ...]:
+    """Every backend that a rule names, with the sum of its weights."""
+    weights: dict[BackendRef, int] = {}
+    for rule in sources.spec.rules:
+        for candidate in rule.candidates:
+            ref = BackendRef.parse(candidate.backend, sources.namespace)
+            weights[ref] = weights.get(ref, 0) + candidate.weight
+        for reference in rule.fallback:
+            weights.setdefault(BackendRef.parse(reference, sources.namespace), 0)
+    return tuple(BackendReport(ref, weights[ref], planned.missing.get(ref)) for ref in sorted(weights))

@@ -1,0 +1,219 @@
+"""Clusters: each backend itself (`up_…`), by the inner tier (`x_…`), and the chains that attempts walk along."""
+
+from datetime import timedelta
+from typing import Final
+
+from moltbot_agent.attempts import endpoint_metadata
+
+from moltbot_operator.api.endpoint import is_ip_address
+from moltbot_operator.compile.envoy import names
+from moltbot_operator.compile.envoy.proto import Json, extension, seconds, typed
+from moltbot_operator.compile.ir import Backend, Chain, Gateway
+from moltbot_operator.constants import BUFFER_BYTES
+
+__all__ = ["Chained", "chained", "clusters"]
+
+_UNLIMITED: Final = 1_000_000
+"""In place of Envoy's default breakers, of which 3 concurrent retries is the harshest."""
+
+_INJECTOR: Final = "envoy.filters.http.credential_injector"
+_PROTOCOL: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+
+class Chained:
+    """The clusters that a chain needs: `direct` for the usual way, `spill` for when its first backend is full."""
+
+    def __init__(self, chain: Chain, number: int) -> None:
+        entry = [names.inner(backend, chain.prefix) for backend in chain.backends]
+        self.chain = chain
+        self.limit = chain.first.limit if chain.direct else None
+        if chain.direct:
+            entry[0] = names.upstream(chain.first)
+        self.entries = tuple(entry)
+        self.name = entry[0] if len(entry) == 1 else f"chain_{number}"
+        self.spill = names.FULL if len(entry) == 1 else entry[1] if len(entry) == 2 else f"spill_{number}"
+
+    @property
+    def inner(self) -> tuple[Backend, ...]:
+        """Backends that are reached by the inner tier."""
+        return self.chain.backends[1:] if self.chain.direct else self.chain.backends
+
+
+def chained(gateway: Gateway) -> dict[str, Chained]:
+    """Clusters of every chain, by the chain's label."""
+    return {chain.label: Chained(chain, number) for number, chain in enumerate(gateway.chains)}
+
+
+def clusters(gateway: Gateway, chains: dict[str, Chained], attempts: dict[str, int]) -> list[Json]:
+    """Every cluster. `attempts` says how many attempts a chain must be long enough for, by its label."""
+    made = [_upstream(backend, gateway) for backend in gateway.backends.values()]
+    inner = {
+        names.inner(backend, chain.chain.prefix): _inner(backend, chain.chain.prefix)
+        for chain in chains.values()
+        for backend in chain.inner
+    }
+    made += [inner[name] for name in sorted(inner)]
+    for label, chain in chains.items():
+        length = max(attempts[label], len(chain.entries))
+        if len(chain.entries) > 1:
+            made.append(_composite(chain.name, chain.entries, length, chain.chain, gateway))
+        if chain.limit is not None and len(chain.entries) > 2:
+            made.append(_composite(chain.spill, chain.entries[1:], length, None, gateway))
+    if any(chain.limit is not None for chain in chains.values()):
+        made.append({"name": names.FULL, "type": "STATIC", "load_assignment": {"cluster_name": names.FULL}})
+    return made
+
+
+def _breakers(connections: int | None = None, pending: int | None = None) -> Json:
+    """With HTTP/1.1 a request waits as pending while its connection is made, so that pending needs room for
+    all connections; that the queue is no longer is the cluster specifier's business."""
+    return {
+        "thresholds": [
+            {
+                "max_connections": connections or _UNLIMITED,
+                "max_pending_requests": _UNLIMITED if connections is None else connections + (pending or 0),
+                "max_requests": _UNLIMITED,
+                "max_retries": _UNLIMITED,
+            }
+        ]
+    }
+
+
+def _protocol(backend: Backend | None = None, gateway: Gateway | None = None) -> Json:
+    """HTTP/1.1, and the credential of `backend` put into each request."""
+    options = typed(_PROTOCOL[len("envoy.") :], explicit_http_config={"http_protocol_options": {}})
+    if backend is not None and gateway is not None and backend.credential_header is not None:
+        source = {
+            "name": backend.secret,
+            "sds_config": {
+                "path_config_source": {"path": f"{gateway.files.run}/sds/{backend.secret}.json"},
+                "resource_api_version": "V3",
+            },
+        }
+        generic = extension(
+            "envoy.http.injected_credentials.generic",
+            "extensions.http.injected_credentials.generic.v3.Generic",
+            credential=source,
+            header=backend.credential_header,
+        )
+        options["http_filters"] = [
+            extension(
+                _INJECTOR,
+                "extensions.filters.http.credential_injector.v3.CredentialInjector",
+                overwrite=True,
+                credential=generic,
+            ),
+            extension(
+                "envoy.filters.http.upstream_codec",
+                "extensions.filters.http.upstream_codec.v3.UpstreamCodec",
+            ),
+        ]
+    return {_PROTOCOL: options}
+
+
+def _upstream(backend: Backend, gateway: Gateway) -> Json:
+    name = names.upstream(backend)
+    address = {"socket_address": {"address": backend.host, "port_value": backend.port}}
+    cluster: Json = {
+        "name": name,
+        "connect_timeout": seconds(backend.connect),
+        "per_connection_buffer_limit_bytes": BUFFER_BYTES,
+        "load_assignment": _assignment(name, backend, address, endpoint_metadata(str(backend.ref))),
+        "typed_extension_protocol_options": _protocol(backend, gateway),
+        "circuit_breakers": _breakers(backend.max_connections, backend.max_pending),
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+    }
+    if is_ip_address(backend.host):
+        cluster["type"] = "STATIC"
+    else:
+        cluster["type"] = "STRICT_DNS" if backend.spread else "LOGICAL_DNS"
+        cluster["dns_lookup_family"] = "V4_PREFERRED"
+        cluster["respect_dns_ttl"] = True
+    if backend.breaker is not None:
+        cluster["outlier_detection"] = {
+            "interval": seconds(backend.breaker.interval),
+            "base_ejection_time": seconds(backend.breaker.ejection_time),
+            "max_ejection_time": seconds(10 * backend.breaker.ejection_time),
+            "max_ejection_percent": 100,
+            "enforcing_consecutive_5xx": 0,
+            "enforcing_consecutive_gateway_failure": 0,
+            "enforcing_success_rate": 0,
+            "enforcing_failure_percentage": 100,
+            "failure_percentage_threshold": backend.breaker.error_rate_percent,
+            "failure_percentage_minimum_hosts": 1,
+            "failure_percentage_request_volume": backend.breaker.minimum_requests,
+        }
+    if backend.tls is not None:
+        cluster["transport_socket"] = _tls(backend.tls.server_name, backend.tls.ca)
+    return cluster
+
+
+def _tls(server_name: str, ca: str) -> Json:
+    address = is_ip_address(server_name)
+    san = {"san_type": "IP_ADDRESS" if address else "DNS", "matcher": {"exact": server_name}}
+    return extension(
+        "envoy.transport_sockets.tls",
+        "extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        **({} if address else {"sni": server_name}),
+        common_tls_context={
+            "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+            "alpn_protocols": ["http/1.1"],
+            "validation_context": {"trusted_ca": {"filename": ca}, "match_typed_subject_alt_names": [san]},
+        },
+    )
+
+
+def _assignment(name: str, backend: Backend, address: Json, counted: Json | None = None) -> Json:
+    """One endpoint that carries its backend's name, which logs and response headers show.
+
+    `counted` is what the agent's figures are made of: only where the backend itself is asked.
+    """
+    shown = {names.NAMESPACE: {"name": backend.label}}
+    if counted is not None:
+        shown = {names.NAMESPACE: {**counted["filter_metadata"][names.NAMESPACE], **shown[names.NAMESPACE]}}
+    endpoint = {"endpoint": {"address": address}, "metadata": {"filter_metadata": shown}}
+    return {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]}
+
+
+def _inner(backend: Backend, prefix: str) -> Json:
+    name = names.inner(backend, prefix)
+    address = {
+        "envoy_internal_address": {
+            "server_listener_name": names.LISTENER_INNER,
+            "endpoint_id": names.endpoint_id(backend, prefix),
+        }
+    }
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": seconds(timedelta(seconds=1)),
+        "per_connection_buffer_limit_bytes": BUFFER_BYTES,
+        "load_assignment": _assignment(name, backend, address),
+        "typed_extension_protocol_options": _protocol(),
+        "circuit_breakers": _breakers(),
+    }
+
+
+def _composite(
+    name: str, entries: tuple[str, ...], length: int, chain: Chain | None, gateway: Gateway
+) -> Json:
+    """Attempt N goes to entry N; entries without a healthy host are skipped within the same attempt.
+
+    A composite runs its own upstream filters and not its members', so it must inject the first backend's
+    credential; the inner tier removes that again.
+    """
+    padded = [*entries, *([entries[-1]] * (length - len(entries)))]
+    direct = chain is not None and chain.direct
+    return {
+        "name": name,
+        "connect_timeout": seconds(timedelta(seconds=1)),
+        "per_connection_buffer_limit_bytes": BUFFER_BYTES,
+        "lb_policy": "CLUSTER_PROVIDED",
+        "cluster_type": extension(
+            "envoy.clusters.composite",
+            "extensions.clusters.composite.v3.ClusterConfig",
+            clusters=[{"name": entry} for entry in padded],
+        ),
+        "typed_extension_protocol_options": _protocol(chain.first if chain and direct else None, gateway),
+        "circuit_breakers": _breakers(),
+    }

@@ -1,0 +1,205 @@
+"""Listeners: the public one, the inner tier behind it, and the one that answers readiness probes."""
+
+from typing import Any
+
+from moltbot_agent.attempts import upstream_log
+
+from moltbot_operator.compile.envoy import access, names
+from moltbot_operator.compile.envoy.clusters import Chained
+from moltbot_operator.compile.envoy.log import access_log
+from moltbot_operator.compile.envoy.overflow import inner_plugin, inner_plugin_name, plugins
+from moltbot_operator.compile.envoy.proto import Json, exact, extension, header
+from moltbot_operator.compile.envoy.replies import inner_replies, public_replies
+from moltbot_operator.compile.envoy.retry import limits
+from moltbot_operator.compile.envoy.routes import entry_routes, exact_map, final_routes
+from moltbot_operator.compile.envoy.script import script, writes_model
+from moltbot_operator.compile.ir import Backend, Gateway
+from moltbot_operator.constants import BUFFER_BYTES
+
+__all__ = ["inner_listener", "public_listener", "ready_listener"]
+
+_NEVER_SENT_ON = (
+    names.CONSUMER,
+    names.INNER,
+    names.MODEL,
+    names.ROUTE,
+    "x-moltbot-task",
+    "x-envoy-external-address",
+    "x-envoy-internal",
+    "x-forwarded-proto",
+)
+"""Request headers that no provider gets, beside all credentials."""
+
+
+def _manager(prefix: str, filters: list[Json], virtual_host: Json, routes: Json, **more: Any) -> Json:
+    router = extension(
+        "envoy.filters.http.router",
+        "extensions.filters.http.router.v3.Router",
+        suppress_envoy_headers=True,
+        dynamic_stats=False,
+        upstream_log=upstream_log(),
+    )
+    return extension(
+        "envoy.filters.network.http_connection_manager",
+        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix=prefix,
+        server_header_transformation="PASS_THROUGH",
+        http_filters=[*filters, router],
+        route_config={
+            "name": prefix,
+            **routes,
+            "virtual_hosts": [{"name": prefix, "domains": ["*"], **virtual_host}],
+        },
+        stream_idle_timeout="300s",
+        **more,
+    )
+
+
+def _mutations(*mutations: Json) -> list[Json]:
+    return [
+        extension(
+            "envoy.http.early_header_mutation.header_mutation",
+            "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+            mutations=list(mutations),
+        )
+    ]
+
+
+def _remember(key: str, value: str) -> Json:
+    state = {
+        "object_key": key,
+        "factory_key": "envoy.string",
+        "format_string": {"text_format_source": {"inline_string": value}},
+        "skip_if_empty": True,
+    }
+    return extension(
+        "envoy.filters.http.set_filter_state",
+        "extensions.filters.http.set_filter_state.v3.Config",
+        on_request_headers=[state],
+    )
+
+
+def public_listener(gateway: Gateway, chains: dict[str, Chained]) -> Json:
+    """Where clients come in: strip, authenticate, match and draw, authorise, route."""
+    filters = [_remember(names.STATE_PATH, "%PATH(NQ)%")]
+    if gateway.consumers:
+        filters += [access.keys_filter(gateway), _remember(names.STATE_CONSUMER, f"%REQ({names.CONSUMER})%")]
+    filters.append(script("public.lua"))
+    if any(rule.consumers is not None for rule in gateway.rules):
+        filters.append(access.scope_filter())
+    virtual_host = {
+        "matcher": exact_map(names.ROUTE, final_routes(gateway, chains), entry_routes(gateway, chains)),
+        "request_headers_to_remove": sorted({*gateway.credential_headers, *_NEVER_SENT_ON}),
+        "response_headers_to_remove": [names.FAULT],
+        "response_headers_to_add": [
+            header("x-moltbot-backend", f"%UPSTREAM_METADATA({names.NAMESPACE}:name)%"),
+            header("x-moltbot-attempts", "%UPSTREAM_REQUEST_ATTEMPT_COUNT%"),
+        ],
+    }
+    manager = _manager(
+        names.PUBLIC,
+        filters,
+        virtual_host,
+        {"max_direct_response_body_size_bytes": BUFFER_BYTES, "cluster_specifier_plugins": plugins(chains)},
+        use_remote_address=True,
+        skip_xff_append=True,
+        always_set_request_id_in_response=True,
+        preserve_external_request_id=True,
+        normalize_path=True,
+        early_header_mutation_extensions=_mutations(
+            {"remove_on_match": {"key_matcher": {"prefix": names.PREFIX}}},
+            {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}},
+        ),
+        request_headers_timeout="30s",
+        local_reply_config=public_replies(),
+        access_log=access_log(gateway),
+    )
+    return _listener(names.PUBLIC, gateway.files.listen_address, gateway.files.gateway_port, manager)
+
+
+def _listener(name: str, address: str, port: int, manager: Json) -> Json:
+    return {
+        "name": name,
+        "address": {"socket_address": {"address": address, "port_value": port}},
+        "per_connection_buffer_limit_bytes": BUFFER_BYTES,
+        "filter_chains": [{"filters": [manager]}],
+    }
+
+
+def inner_listener(chains: dict[str, Chained]) -> Json:
+    """Where attempts pass that go to another backend than the request was made ready for: credentials are removed,
+    host, path prefix and model become the other backend's, and its cluster injects its own credential."""
+    pairs = {
+        names.endpoint_id(backend, chain.chain.prefix): (backend, chain.chain.prefix)
+        for chain in chains.values()
+        for backend in chain.inner
+    }
+    routes = {key: _inner_route(*pairs[key]) for key in sorted(pairs)}
+    limited = {
+        backend.label: inner_plugin(backend, backend.limit)
+        for backend, _ in pairs.values()
+        if backend.limit is not None
+    }
+    removed = {backend.credential_header for chain in chains.values() for backend in chain.chain.backends}
+    manager = _manager(
+        names.LISTENER_INNER,
+        [script("inner.lua")],
+        {
+            "matcher": exact_map(names.INNER, routes, []),
+            "request_headers_to_remove": sorted({*(name for name in removed if name), *_NEVER_SENT_ON}),
+        },
+        {"cluster_specifier_plugins": [limited[label] for label in sorted(limited)]},
+        generate_request_id=False,
+        early_header_mutation_extensions=_mutations(
+            {"append": header(names.INNER, "%DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID%")}
+        ),
+        local_reply_config=inner_replies(),
+    )
+    return {
+        "name": names.LISTENER_INNER,
+        "internal_listener": {},
+        "per_connection_buffer_limit_bytes": BUFFER_BYTES,
+        "filter_chains": [{"filters": [manager]}],
+    }
+
+
+def _inner_route(backend: Backend, prefix: str) -> Json:
+    action: Json = {
+        "timeout": "0s",
+        "idle_timeout": "0s",
+        "prefix_rewrite": f"{backend.prefix}/",
+        "host_rewrite_literal": backend.host_header,
+        "retry_policy": {"num_retries": 0, **limits(backend.first_byte, backend.idle)},
+    }
+    if backend.limit is None:
+        action["cluster"] = names.upstream(backend)
+    else:
+        action["cluster_specifier_plugin"] = inner_plugin_name(backend)
+    route: Json = {"name": backend.label, "match": {"prefix": f"{prefix}/"}, "route": action}
+    if backend.model is not None:
+        route["typed_per_filter_config"] = writes_model(backend.model)
+    return route
+
+
+def ready_listener(gateway: Gateway) -> Json:
+    """GET /ready: 200, and 503 as soon as draining starts."""
+    check = extension(
+        "envoy.filters.http.health_check",
+        "extensions.filters.http.health_check.v3.HealthCheck",
+        pass_through_mode=False,
+        headers=[exact(":path", "/ready")],
+    )
+    router = extension("envoy.filters.http.router", "extensions.filters.http.router.v3.Router")
+    nothing = {
+        "name": "nothing",
+        "domains": ["*"],
+        "routes": [{"match": {"prefix": "/"}, "direct_response": {"status": 404}}],
+    }
+    manager = extension(
+        "envoy.filters.network.http_connection_manager",
+        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix="ready",
+        http_filters=[check, router],
+        route_config={"name": "ready", "virtual_hosts": [nothing]},
+    )
+    return _listener("ready", gateway.files.listen_address, gateway.files.ready_port, manager)

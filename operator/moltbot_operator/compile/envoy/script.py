@@ -1,0 +1,57 @@
+"""The Lua scripts, and what routes tell them."""
+
+import json
+from functools import cache
+from importlib.resources import files
+
+from moltbot_operator.compile.envoy import names
+from moltbot_operator.compile.envoy.proto import Json, extension, typed
+from moltbot_operator.compile.ir import PlannedRule
+
+__all__ = ["acts", "draw", "script", "writes_model"]
+
+
+@cache
+def _source(name: str) -> str:
+    folder = files("moltbot_operator.compile").joinpath("lua")
+    return "\n".join(folder.joinpath(part).read_text("utf-8") for part in ("scan.lua", name))
+
+
+def script(name: str) -> Json:
+    """The filter, asleep but on routes that wake it by :func:`acts` or :func:`writes_model`."""
+    lua = extension(
+        names.SCRIPT,
+        "extensions.filters.http.lua.v3.Lua",
+        default_source_code={"inline_string": _source(name)},
+    )
+    return {**lua, "disabled": True}
+
+
+def _awake(**context: str) -> Json:
+    message = "extensions.filters.http.lua.v3.LuaPerRoute"
+    return {names.SCRIPT: typed(message, filter_context=context)}
+
+
+def acts(act: str) -> Json:
+    """`typed_per_filter_config` of a route where the public script does this: scan, draw or models."""
+    return _awake(act=act)
+
+
+def writes_model(model: str) -> Json:
+    """`typed_per_filter_config` of a route of the inner tier where the script writes the model into the body."""
+    return _awake(model=json.dumps(model))
+
+
+def draw(rule: PlannedRule) -> Json:
+    """`metadata` of a rule's route: cumulated weights, final routes, and models to write (as JSON; empty: none)."""
+    upto, total = [], 0
+    for choice in rule.choices:
+        total += choice.weight
+        upto.append(total)
+    models = [choice.chain.model for choice in rule.choices]
+    plan = {
+        "upto": upto,
+        "to": [f"{rule.name}/{number}" for number in range(len(upto))],
+        "models": ["" if model is None else json.dumps(model) for model in models],
+    }
+    return {"filter_metadata": {names.SCRIPT: {"draw": plan}}}

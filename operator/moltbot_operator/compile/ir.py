@@ -1,0 +1,177 @@
+"""The intermediate form: what a route means, with every reference resolved, before any word of Envoy's.
+
+::
+
+    Gateway ── access (closed | anonymous | keys)
+       ├── rules: PlannedRule ── conditions
+       │            └── choices: Choice(weight, chain)  or  refusal
+       │                              └── Chain: the backends that attempts 1, 2, 3 … go to
+       └── backends: Backend (host, prefix, model, credential, limits)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+
+from moltbot_operator.api import CircuitBreaker, RetryCondition
+from moltbot_operator.compile.patterns import RequestCondition
+from moltbot_operator.compile.sources import BackendRef, Files, Problem
+
+__all__ = ["Backend", "Chain", "Choice", "Consumer", "Gateway", "PlannedRule", "Retry", "Verification"]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How a backend's certificate is verified: the CA file, and the name to ask for and to expect."""
+
+    ca: str
+    server_name: str
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One usable backend."""
+
+    ref: BackendRef
+    label: str
+    """`name`, or `namespace/name` outside the route's namespace: in headers, logs and cluster names."""
+    host: str
+    port: int
+    host_header: str
+    prefix: str
+    """Path prefix without a slash at its end; empty for the root."""
+    spread: bool
+    """Whether every address of the host is a host of its own (a Service may be headless)."""
+    tls: Verification | None
+    model: str | None
+    """Name to put into requests; None leaves the client's."""
+    credential_header: str | None
+    """Lower-case header that carries the credential; None if there is none."""
+    max_connections: int | None
+    max_pending: int | None
+    breaker: CircuitBreaker | None
+    connect: timedelta
+    first_byte: timedelta
+    idle: timedelta
+
+    @property
+    def secret(self) -> str:
+        """SDS resource name of the credential, and of its file."""
+        return f"{self.ref.namespace}_{self.ref.name}"
+
+    @property
+    def limit(self) -> int | None:
+        """Requests in flight, queued ones included, above which the backend is full."""
+        return None if self.max_connections is None else self.max_connections + (self.max_pending or 0)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The backends that a request's attempts go to, in order; the last one takes all further attempts.
+
+    The first attempt goes straight to the first backend (`direct`), unless what it needs can't be said for it alone.
+    """
+
+    backends: tuple[Backend, ...]
+    direct: bool
+
+    @property
+    def first(self) -> Backend:
+        """Where the first attempt goes."""
+        return self.backends[0]
+
+    @property
+    def prefix(self) -> str:
+        """Path prefix under which the public listener sends the request on; the inner tier replaces it."""
+        return self.first.prefix if self.direct else "/v1"
+
+    @property
+    def model(self) -> str | None:
+        """Name that the public listener puts into the body; the inner tier replaces it where need be."""
+        return self.first.model if self.direct else None
+
+    @property
+    def label(self) -> str:
+        """Unique among chains."""
+        return ("" if self.direct else "~") + " ".join(backend.label for backend in self.backends)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A chain with its share of first attempts."""
+
+    weight: int
+    chain: Chain
+
+
+@dataclass(frozen=True)
+class Retry:
+    """When a further attempt is made, and how long each may take until its headers."""
+
+    retries: int
+    on: frozenset[RetryCondition]
+    base: timedelta
+    maximum: timedelta
+    per_try: timedelta | None
+
+
+@dataclass(frozen=True)
+class PlannedRule:
+    """A rule, ready to be written; without `choices` it is refused, and `problem` says why."""
+
+    name: str
+    conditions: tuple[RequestCondition, ...]
+    choices: tuple[Choice, ...]
+    retry: Retry
+    consumers: tuple[str, ...] | None
+    """Consumers whose scope holds every backend of the rule; None if consumers are not told apart."""
+    models: tuple[str, ...]
+    """Names that clients may use with this rule."""
+    problem: Problem | None = None
+
+    @cached_property
+    def drawn(self) -> bool:
+        """Whether the script must act: to draw among candidates, or to write the model into the body."""
+        return len(self.choices) > 1 or any(choice.chain.model is not None for choice in self.choices)
+
+
+@dataclass(frozen=True)
+class Consumer:
+    """A client application that is told apart by its keys."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """Everything about one route's gateway."""
+
+    namespace: str
+    route: str
+    files: Files
+    rules: tuple[PlannedRule, ...]
+    backends: Mapping[str, Backend]
+    """Used by a chain, by label."""
+    anonymous: str | None
+    """Name of the one consumer that everybody is."""
+    consumers: tuple[Consumer, ...]
+
+    @property
+    def closed(self) -> bool:
+        """Whether nobody may use the route."""
+        return self.anonymous is None and not self.consumers
+
+    @cached_property
+    def chains(self) -> tuple[Chain, ...]:
+        """Each different chain once, in the order of first use."""
+        used = {choice.chain.label: choice.chain for rule in self.rules for choice in rule.choices}
+        return tuple(used.values())
+
+    @cached_property
+    def credential_headers(self) -> tuple[str, ...]:
+        """Every header that carries a credential, of clients or to backends."""
+        own = {"authorization", "x-api-key", "api-key"}
+        return tuple(
+            sorted(own | {b.credential_header for b in self.backends.values() if b.credential_header})
+        )

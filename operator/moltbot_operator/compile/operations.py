@@ -1,0 +1,45 @@
+"""From the path that a client asks for to the path that a backend is asked for.
+
+Upstream path = the backend's prefix + what follows the first `/v1` segment of the client's path
+(`/tech/v1/chat/completions` → `/chat/completions`); without such a segment, the longest known operation at its end
+(`/tech/chat/completions` → `/chat/completions`). A path with neither is no operation and gets a 404.
+"""
+
+from typing import Final
+
+__all__ = ["IS_OPERATION", "MODELS", "OPERATION", "REWRITE", "rewritten"]
+
+_KNOWN: Final = (
+    "/audio/(?:speech|transcriptions|translations)",
+    "/batches(?:/[^/?]+(?:/cancel)?)?",
+    "/chat/completions(?:/[^/?]+(?:/messages)?)?",
+    "/completions",
+    "/embeddings",
+    "/files(?:/[^/?]+(?:/content)?)?",
+    "/images/(?:edits|generations|variations)",
+    "/messages(?:/count_tokens)?",
+    "/models(?:/[^/?]+)?",
+    "/moderations",
+    "/rerank",
+    "/responses(?:/[^/?]+(?:/cancel|/input_items)?)?",
+)
+"""Operations of OpenAI's API (https://platform.openai.com/docs/api-reference), Anthropic's messages and rerank."""
+
+_ANY: Final = "|".join(_KNOWN)
+
+OPERATION: Final = f"(?:.*?/v1(/.+)|.*?({_ANY}))"
+"""All of a path without its query; the operation is in group 1 or 2 (the first alternative wins in RE2)."""
+
+REWRITE: Final = f"^{OPERATION}$"
+"""As a rewrite's pattern, which is searched for and not matched."""
+
+IS_OPERATION: Final = rf"[^?]*?/v1/[^?]+(?:\?.*)?|[^?]*?(?:{_ANY})(?:\?.*)?"
+"""All of a path with its query, if it names an operation."""
+
+MODELS: Final = r"(?:/.*)?/models/?"
+"""All of a path without its query that lists models."""
+
+
+def rewritten(prefix: str) -> str:
+    """Substitution for :data:`REWRITE`; `prefix` as the backend has it, without a slash at its end."""
+    return prefix.replace("\\", "\\\\") + "\\1\\2"

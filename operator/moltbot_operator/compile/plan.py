@@ -1,0 +1,181 @@
+"""From resources to the intermediate form: which backends each rule may use, in which order, and what is refused."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from moltbot_operator.api import Failover, Rule
+from moltbot_operator.compile.backends import resolve
+from moltbot_operator.compile.ir import Backend, Chain, Choice, Consumer, Gateway, PlannedRule, Retry
+from moltbot_operator.compile.patterns import EVERY_PATH, RequestCondition, condition
+from moltbot_operator.compile.result import RuleReport
+from moltbot_operator.compile.sources import BackendRef, Problem, RouteSources
+
+__all__ = ["Plan", "plan"]
+
+_EVERY_REQUEST = (RequestCondition(EVERY_PATH),)
+
+
+@dataclass
+class Plan:
+    """The intermediate form, what became of each rule, and what looks like a mistake."""
+
+    gateway: Gateway
+    reports: tuple[RuleReport, ...]
+    missing: dict[BackendRef, Problem]
+    """Backends that can't be used, and why."""
+    warnings: tuple[Problem, ...]
+
+
+@dataclass
+class _Planner:
+    sources: RouteSources
+    usable: dict[BackendRef, Backend] = field(default_factory=dict)
+    missing: dict[BackendRef, Problem] = field(default_factory=dict)
+
+    def backend(self, reference: str) -> Backend | Problem:
+        """The backend behind a reference, resolved once, or why it can't be used."""
+        ref = BackendRef.parse(reference, self.sources.namespace)
+        if ref in self.missing:
+            return self.missing[ref]
+        if ref not in self.usable:
+            found = resolve(ref, self.sources)
+            if isinstance(found, Problem):
+                self.missing[ref] = found
+                return found
+            self.usable[ref] = found
+        return self.usable[ref]
+
+    def rule(self, rule: Rule) -> tuple[PlannedRule, RuleReport]:
+        """The rule as it will be served, and what is reported on it."""
+        problems: list[Problem] = []
+        conditions = self._conditions(rule, problems)
+        candidates = [(c.weight, b) for c in rule.candidates if (b := self._usable(c.backend, problems))]
+        fallbacks = [b for reference in rule.fallback if (b := self._usable(reference, problems))]
+        choices = _choices(candidates, fallbacks, rule.failover)
+        if not choices and not problems:
+            problems.append(
+                Problem("NoUsableBackend", "every candidate has weight 0: give one a weight above 0")
+            )
+        problem = _summary(rule.name, problems)
+        used = {backend.label for choice in choices for backend in choice.chain.backends}
+        planned = PlannedRule(
+            name=rule.name,
+            conditions=conditions,
+            choices=choices if conditions else (),
+            retry=_retry(rule.failover),
+            consumers=self._consumers(used),
+            models=_models(rule, [backend for _, backend in candidates]),
+            problem=problem,
+        )
+        return planned, RuleReport(rule.name, bool(planned.choices), problem)
+
+    def _usable(self, reference: str, problems: list[Problem]) -> Backend | None:
+        found = self.backend(reference)
+        if isinstance(found, Problem):
+            problems.append(found)
+            return None
+        return found
+
+    @staticmethod
+    def _conditions(rule: Rule, problems: list[Problem]) -> tuple[RequestCondition, ...]:
+        if not rule.matches:
+            return _EVERY_REQUEST
+        made = []
+        for number, match in enumerate(rule.matches):
+            found = condition(match)
+            if isinstance(found, str):
+                problems.append(Problem("InvalidRegex", f"matches[{number}]: {found}"))
+            else:
+                made.append(found)
+        return tuple(made)
+
+    def _consumers(self, used: set[str]) -> tuple[str, ...] | None:
+        consumers = self.sources.spec.consumers
+        if any(consumer.auth.anonymous is not None for consumer in consumers):
+            scopes = self._scope(consumers[0].backends)
+            return None if used <= scopes else ()
+        return tuple(c.name for c in consumers if used <= self._scope(c.backends))
+
+    def _scope(self, references: Iterable[str]) -> set[str]:
+        refs = (BackendRef.parse(reference, self.sources.namespace) for reference in references)
+        return {self.usable[ref].label for ref in refs if ref in self.usable}
+
+
+def _summary(rule: str, problems: Sequence[Problem]) -> Problem | None:
+    if not problems:
+        return None
+    different = list(dict.fromkeys(problem.message for problem in problems))
+    return Problem(problems[0].reason, f"rule {rule}: " + "; ".join(different))
+
+
+def _retry(failover: Failover) -> Retry:
+    return Retry(
+        retries=failover.max_retries,
+        on=frozenset(failover.retry_on),
+        base=failover.backoff.base,
+        maximum=failover.backoff.max,
+        per_try=failover.per_try_timeout,
+    )
+
+
+def _choices(
+    candidates: Sequence[tuple[int, Backend]], fallbacks: Sequence[Backend], failover: Failover
+) -> tuple[Choice, ...]:
+    """One choice a weighted candidate: it first, then the other candidates in turn, then the fallbacks.
+
+    Without any usable weighted candidate, what is left serves in the order written.
+    """
+    order = [backend for _, backend in candidates]
+    choices = []
+    for at, (weight, _) in enumerate(candidates):
+        if weight:
+            choices.append(Choice(weight, _chain([*order[at:], *order[:at], *fallbacks], failover)))
+    if not choices and (rest := [*order, *fallbacks]):
+        choices.append(Choice(1, _chain(rest, failover)))
+    return tuple(choices)
+
+
+def _chain(backends: Sequence[Backend], failover: Failover) -> Chain:
+    """Direct, unless a later backend takes the client's model name which the first would overwrite, or waits longer
+    for its first byte than the first may."""
+    first, *others = dict.fromkeys(backends)
+    overwritten = first.model is not None and any(backend.model is None for backend in others)
+    cut_short = failover.per_try_timeout is None and any(b.first_byte > first.first_byte for b in others)
+    return Chain((first, *others), direct=not (overwritten or cut_short))
+
+
+def _models(rule: Rule, candidates: Sequence[Backend]) -> tuple[str, ...]:
+    """What a client may write as `model`: what the rule asks for, or else what its candidates are called."""
+    named = [name for match in rule.matches for name in match.model if not name.endswith("*")]
+    if all(match.model for match in rule.matches) and rule.matches:
+        return tuple(dict.fromkeys(named))
+    return tuple(dict.fromkeys([*named, *(backend.model or backend.ref.name for backend in candidates)]))
+
+
+def plan(sources: RouteSources) -> Plan:
+    """Everything that the route means."""
+    planner = _Planner(sources)
+    for consumer in sources.spec.consumers:
+        for reference in consumer.backends:  # which no rule may use
+            planner.backend(reference)
+    planned = [planner.rule(rule) for rule in sources.spec.rules]
+    rules = tuple(rule for rule, _ in planned)
+    used = {
+        backend.label: backend
+        for rule in rules
+        for choice in rule.choices
+        for backend in choice.chain.backends
+    }
+    anonymous = next((c.name for c in sources.spec.consumers if c.auth.anonymous is not None), None)
+    keyed = tuple(Consumer(c.name) for c in sources.spec.consumers if c.auth.api_key is not None)
+    gateway = Gateway(
+        namespace=sources.namespace,
+        route=sources.name,
+        files=sources.files,
+        rules=rules,
+        backends=dict(sorted(used.items())),
+        anonymous=anonymous,
+        consumers=keyed,
+    )
+    reports = tuple(report for _, report in planned)
+    return Plan(gateway, reports, planner.missing, ())

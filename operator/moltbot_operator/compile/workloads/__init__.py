@@ -1,0 +1,32 @@
+"""Compiled route → Kubernetes objects (pure): one file a kind of object.
+
+Equal input gives equal objects, so that comparing them with the cluster tells whether there is anything to
+do. Fields that the API server fills in are left out, or given as the server would.
+"""
+
+from moltbot_operator.compile.workloads.copies import Foreign, copied_object, foreign_objects
+from moltbot_operator.compile.workloads.evidence import TOKEN_KEY
+from moltbot_operator.compile.workloads.identity import NO_REVISION, Manifest, Owner
+from moltbot_operator.compile.workloads.pod_template import Image, PullPolicy
+from moltbot_operator.compile.workloads.render import (
+    GatewayRevision,
+    gateway_revision,
+    revision_manifests,
+    shared_manifests,
+)
+
+__all__ = [
+    "NO_REVISION",
+    "TOKEN_KEY",
+    "Foreign",
+    "GatewayRevision",
+    "Image",
+    "Manifest",
+    "Owner",
+    "PullPolicy",
+    "copied_object",
+    "foreign_objects",
+    "gateway_revision",
+    "revision_manifests",
+    "shared_manifests",
+]

@@ -1,0 +1,146 @@
+"""The pod template of the gateway: Envoy, and the agent beside it as a native sidecar.
+
+The agent starts first (it writes what Envoy starts from) and ends last (it drains Envoy): that is what a
+native sidecar is, an init container with `restartPolicy: Always` (Kubernetes 1.29).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from moltbot_operator.api import Gateway, Resources
+from moltbot_operator.compile.result import CompiledRoute, Mount
+from moltbot_operator.compile.workloads.identity import Owner
+from moltbot_operator.compile.workloads.overlay import merge_pod_template, protect
+from moltbot_operator.compile.workloads.volumes import agent_mounts, envoy_mounts, volumes
+from moltbot_operator.constants import (
+    DIR_CONFIG,
+    PORT_EVIDENCE,
+    PORT_GATEWAY,
+    PORT_METRICS,
+    PORT_READY,
+)
+
+__all__ = ["Image", "PullPolicy", "pod_template"]
+
+PullPolicy = Literal["Always", "IfNotPresent", "Never"]
+
+GRACE_SECONDS = 330
+"""How long a pod may take to end: the agent's drain deadline of 300 s and what follows it."""
+
+USER = 65532
+"""User and group of all processes, the image's own."""
+
+LOG_FORMAT = '{"time":"%Y-%m-%dT%T.%eZ","level":"%l","logger":"%n","message":"%j"}'
+"""Envoy's own log as JSON; %j is the escaped message."""
+
+AGENT_RESOURCES = {"requests": {"cpu": "10m", "memory": "64Mi"}}
+ENVOY_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}}
+
+
+@dataclass(frozen=True)
+class Image:
+    """The image of the gateway pods (agent and Envoy are in one), and when nodes pull it."""
+
+    name: str
+    pull_policy: PullPolicy = "IfNotPresent"
+
+
+def pod_template(
+    owner: Owner, gateway: Gateway, compiled: CompiledRoute, image: Image
+) -> tuple[dict[str, Any], list[str]]:
+    """The template, and the dotted paths of `gateway.podTemplate` that are protected and so left out."""
+    ours: dict[str, Any] = {
+        "metadata": {"labels": owner.labels(compiled.revision)},
+        "spec": {
+            "serviceAccountName": owner.gateway,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "restartPolicy": "Always",
+            "terminationGracePeriodSeconds": GRACE_SECONDS,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": USER,
+                "runAsGroup": USER,
+                "fsGroup": USER,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "topologySpreadConstraints": [_spread(owner, compiled.revision)],
+            "initContainers": [_agent(image, compiled.mounts)],
+            "containers": [_envoy(image, compiled, gateway.resources)],
+            "volumes": volumes(owner, compiled),
+        },
+    }
+    overlay, ignored = protect(gateway.pod_template.model_dump(by_alias=True), ours)
+    return merge_pod_template(ours, overlay), ignored
+
+
+def _agent(image: Image, mounts: Sequence[Mount]) -> dict[str, Any]:
+    healthy = {"httpGet": {"path": "/healthz", "port": PORT_METRICS, "scheme": "HTTP"}}
+    return {
+        "name": "agent",
+        "image": image.name,
+        "imagePullPolicy": image.pull_policy,
+        "restartPolicy": "Always",
+        "command": ["python", "-m", "moltbot_agent", "--config", DIR_CONFIG],
+        "ports": [
+            {"name": "metrics", "containerPort": PORT_METRICS, "protocol": "TCP"},
+            {"name": "evidence", "containerPort": PORT_EVIDENCE, "protocol": "TCP"},
+        ],
+        "startupProbe": {**healthy, "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": 60},
+        "livenessProbe": {**healthy, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3},
+        "resources": AGENT_RESOURCES,
+        "securityContext": _restricted(),
+        "volumeMounts": agent_mounts(mounts),
+    }
+
+
+def _envoy(image: Image, compiled: CompiledRoute, resources: Resources) -> dict[str, Any]:
+    return {
+        "name": "envoy",
+        "image": image.name,
+        "imagePullPolicy": image.pull_policy,
+        "command": [
+            "envoy",
+            "-c",
+            str(compiled.agent.bootstrap),
+            "--reject-unknown-dynamic-fields",
+            "--disable-hot-restart",
+            "--log-format",
+            LOG_FORMAT,
+        ],
+        "ports": [{"name": "http", "containerPort": PORT_GATEWAY, "protocol": "TCP"}],
+        "readinessProbe": {
+            "httpGet": {"path": "/ready", "port": PORT_READY, "scheme": "HTTP"},
+            "periodSeconds": 2,
+            "timeoutSeconds": 2,
+            "failureThreshold": 2,
+        },
+        "lifecycle": {"preStop": {"exec": {"command": ["python", "-m", "moltbot_agent.drain"]}}},
+        "resources": _given(resources) or ENVOY_RESOURCES,
+        "securityContext": _restricted(),
+        "volumeMounts": envoy_mounts(compiled.mounts),
+    }
+
+
+def _given(resources: Resources) -> dict[str, Any]:
+    """What the user wrote, without the halves that are empty."""
+    return {half: values for half, values in resources.model_dump(by_alias=True).items() if values}
+
+
+def _restricted() -> dict[str, Any]:
+    """What the restricted Pod Security Standard asks of a container, and a read-only root besides."""
+    return {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    }
+
+
+def _spread(owner: Owner, revision: str) -> dict[str, Any]:
+    return {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": owner.selector(revision)},
+    }

@@ -1,0 +1,69 @@
+"""All manifests of a route."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from moltbot_operator.api import Gateway
+from moltbot_operator.compile.result import CompiledRoute
+from moltbot_operator.compile.workloads.account import service_account
+from moltbot_operator.compile.workloads.availability import disruption_budget
+from moltbot_operator.compile.workloads.config_maps import config_maps
+from moltbot_operator.compile.workloads.deployment import deployment
+from moltbot_operator.compile.workloads.evidence import evidence_secret
+from moltbot_operator.compile.workloads.identity import Manifest, Owner
+from moltbot_operator.compile.workloads.network import network_policy
+from moltbot_operator.compile.workloads.pod_template import Image, pod_template
+from moltbot_operator.compile.workloads.revision import identify
+from moltbot_operator.compile.workloads.services import active_service, preview_service
+
+__all__ = ["GatewayRevision", "gateway_revision", "revision_manifests", "shared_manifests"]
+
+
+@dataclass(frozen=True)
+class GatewayRevision:
+    """A compiled route with the pods that run it; `ignored` are dotted paths of protected overlay fields."""
+
+    compiled: CompiledRoute
+    template: dict[str, Any]
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The revision, as labels and names carry it."""
+        return self.compiled.revision
+
+
+def gateway_revision(
+    owner: Owner, gateway: Gateway, compiled: CompiledRoute, image: Image
+) -> GatewayRevision:
+    """The revision that a compiled route and its pod template make together."""
+    draft, _ = pod_template(owner, gateway, compiled, image)
+    named = identify(compiled, draft)
+    template, ignored = pod_template(owner, gateway, named, image)
+    return GatewayRevision(named, template, tuple(ignored))
+
+
+def revision_manifests(owner: Owner, revision: GatewayRevision, replicas: int) -> list[Manifest]:
+    """Configuration first, so that pods find it."""
+    configuration = config_maps(owner, revision.compiled)
+    return [*configuration, deployment(owner, revision.name, revision.template, replicas)]
+
+
+def shared_manifests(
+    owner: Owner,
+    gateway: Gateway,
+    *,
+    operator_namespace: str,
+    token: str,
+    active: str | None,
+    preview: str | None,
+) -> list[Manifest]:
+    """What all revisions share. `active` and `preview`: the revisions that the two Services select."""
+    return [
+        service_account(owner),
+        network_policy(owner, operator_namespace),
+        disruption_budget(owner),
+        evidence_secret(owner, token),
+        active_service(owner, gateway.service, active),
+        preview_service(owner, gateway.service, preview),
+    ]

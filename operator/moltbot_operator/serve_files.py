@@ -1,0 +1,183 @@
+"""What `moltbot serve` is given: manifests or a models.config.json, read into the compiler's input."""
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import yaml
+
+from moltbot_operator.api import (
+    AllowedNamespaces,
+    Endpoint,
+    ModelBackend,
+    MoltBotRoute,
+    read_manifests,
+    unsupported_backend,
+    unsupported_route,
+)
+from moltbot_operator.compile import BackendRef, BackendSource, ConsumerSource, Files, Problem, RouteSources
+from moltbot_operator.compile.backends import credential
+from moltbot_operator.errors import InvalidInput
+
+__all__ = ["DataKind", "Manifests", "read"]
+
+DataKind = Literal["Secret", "ConfigMap"]
+
+_NAMESPACE: Final = "default"
+_DATA_KINDS: Final[tuple[DataKind, ...]] = ("Secret", "ConfigMap")
+
+
+@dataclass
+class Manifests:
+    """Every object of the given files, by namespace and name."""
+
+    routes: dict[BackendRef, MoltBotRoute] = field(default_factory=dict)
+    backends: dict[BackendRef, ModelBackend] = field(default_factory=dict)
+    data: dict[tuple[DataKind, str, str], dict[str, bytes]] = field(default_factory=dict)
+    """Values of Secrets and ConfigMaps, by kind, namespace and name."""
+
+    def chosen(self, name: str | None) -> tuple[str, MoltBotRoute]:
+        """Namespace and object of the route to serve; InvalidInput where it is not clear which."""
+        found = [(ref, route) for ref, route in self.routes.items() if name in (None, ref.name, str(ref))]
+        if not self.routes:
+            raise InvalidInput("the files hold no MoltBotRoute: give the file with the route too")
+        if len(found) == 1:
+            ref, route = found[0]
+            return ref.namespace, route
+        known = ", ".join(str(ref) for ref in sorted(self.routes))
+        if not found:
+            raise InvalidInput(f"the files hold no MoltBotRoute {name}: choose one of {known} with --route")
+        raise InvalidInput(f"the files hold several MoltBotRoutes: choose one of {known} with --route")
+
+    def sources(self, route: str | None, endpoints: Mapping[str, str], files: Files) -> RouteSources:
+        """The compiler's input for one route. `endpoints` maps backends (`name` or `namespace/name`) to URLs that
+        replace their own; InvalidInput for what can't be served at all."""
+        namespace, chosen = self.chosen(route)
+        unsupported = unsupported_route(chosen.spec)
+        if unsupported:
+            raise InvalidInput(
+                f"MoltBotRoute {namespace}/{chosen.metadata.name}: not supported yet: {', '.join(unsupported)}; "
+                "remove these fields"
+            )
+        elsewhere = {BackendRef.parse(name, namespace): url for name, url in endpoints.items()}
+        unknown = sorted(str(ref) for ref in elsewhere if ref not in self.backends)
+        if unknown:
+            raise InvalidInput(f"--endpoint names {', '.join(unknown)}, but the files hold no such ModelBackend")
+        return RouteSources(
+            namespace=namespace,
+            name=chosen.metadata.name,
+            spec=chosen.spec,
+            backends={
+                ref: self._backend(ref, backend, elsewhere.get(ref), namespace)
+                for ref, backend in self.backends.items()
+            },
+            consumers={
+                consumer.name: ConsumerSource(consumer.name, self._missing_secret(namespace, secret.name))
+                for consumer in chosen.spec.consumers
+                if consumer.auth.api_key is not None and (secret := consumer.auth.api_key.secret_ref)
+            },
+            files=files,
+        )
+
+    def _backend(
+        self, ref: BackendRef, backend: ModelBackend, url: str | None, namespace: str
+    ) -> BackendSource:
+        spec = backend.spec
+        if url is not None:
+            tls = spec.endpoint.tls if spec.endpoint and url.startswith("https:") else None
+            spec = spec.model_copy(update={"endpoint": Endpoint(url=url, tls=tls)})
+        return BackendSource(ref, spec, self._problem(ref, backend, namespace))
+
+    def _problem(self, ref: BackendRef, backend: ModelBackend, namespace: str) -> Problem | None:
+        unsupported = unsupported_backend(backend.spec)
+        if unsupported:
+            return Problem("NotSupportedYet", f"ModelBackend {ref}: not supported yet: {', '.join(unsupported)}")
+        allowed = backend.spec.allowed_routes.namespaces
+        if namespace != ref.namespace and allowed is AllowedNamespaces.SAME:
+            return Problem(
+                "RefNotPermitted",
+                f"ModelBackend {ref} does not allow routes of namespace {namespace}: set its "
+                "spec.allowedRoutes.namespaces",
+            )
+        key = credential(backend.spec)
+        if key is not None:
+            return self._missing_secret(ref.namespace, key.secret_ref.name, key.secret_ref.key)
+        return None
+
+    def _missing_secret(self, namespace: str, name: str, key: str | None = None) -> Problem | None:
+        found = self.data.get(("Secret", namespace, name))
+        if found is None:
+            return Problem("SecretNotFound", f"Secret {namespace}/{name} is in none of the files: add it")
+        if key is not None and not found.get(key):
+            return Problem("SecretKeyNotFound", f"Secret {namespace}/{name} has no value {key}: add it")
+        return None
+
+
+def read(files: Sequence[Path]) -> Manifests:
+    """All objects of the files; `-` is not supported. InvalidInput names file, object, field and remedy."""
+    found = Manifests()
+    for file in files:
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInput(f"{file}: can't be read: {error}") from error
+        for source, part in _parts(file, text):
+            _read_part(found, source, part)
+    return found
+
+
+def _parts(file: Path, text: str) -> Iterable[tuple[str, str]]:
+    if file.suffix == ".json" and '"apiVersion"' not in text:
+        from moltbot_operator.convert import convert_text  # noqa: PLC0415 - manifests need no converter
+
+        return [(f"{file} ({name})", manifest) for name, manifest in convert_text(text, source=str(file)).items()]
+    return [(str(file), text)]
+
+
+def _read_part(found: Manifests, source: str, text: str) -> None:
+    try:
+        documents = [document for document in yaml.safe_load_all(text) if document is not None]
+    except yaml.YAMLError as error:
+        raise InvalidInput(f"{source}: this is no YAML: {error}") from error
+    ours = []
+    for document in documents:
+        if isinstance(document, dict) and document.get("kind") in _DATA_KINDS:
+            _read_data(found, source, document)
+        else:
+            ours.append(document)
+    for manifest in read_manifests(yaml.safe_dump_all(ours), source):
+        ref = BackendRef(manifest.metadata.namespace or _NAMESPACE, manifest.metadata.name)
+        held: dict[BackendRef, Any] = found.routes if isinstance(manifest, MoltBotRoute) else found.backends
+        if ref in held:
+            raise InvalidInput(f"{source}: {manifest.kind} {ref} is given twice: remove one")
+        held[ref] = manifest
+
+
+def _read_data(found: Manifests, source: str, document: dict[str, Any]) -> None:
+    kind: DataKind = document["kind"]
+    metadata = document.get("metadata")
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
+        raise InvalidInput(f"{source}: a {kind} has no metadata.name: write one")
+    namespace, name = metadata.get("namespace") or _NAMESPACE, metadata["name"]
+    at = f"{source}: {kind} {namespace}/{name}"
+    plain = _strings(document, "stringData" if kind == "Secret" else "data", at)
+    values = {key: value.encode() for key, value in plain.items()}
+    if kind == "Secret":
+        for key, value in _strings(document, "data", at).items():
+            try:
+                values.setdefault(key, base64.b64decode(value, validate=True))
+            except binascii.Error as error:
+                raise InvalidInput(f"{at}: data.{key}: this is no base64: use stringData for plain text") from error
+    found.data[kind, namespace, name] = values
+
+
+def _strings(document: dict[str, Any], name: str, at: str) -> dict[str, str]:
+    values = document.get(name) or {}
+    if not isinstance(values, dict) or not all(
+        isinstance(key, str) and isinstance(value, str) and "/" not in key for key, value in values.items()
+    ):
+        raise InvalidInput(f"{at}: {name}: write a mapping of names to strings (quote numbers)")
+    return values

@@ -1,0 +1,120 @@
+"""A gateway as `moltbot serve` runs it, before simulated providers, for tests of the data plane on real Envoy.
+
+::
+
+    async with Provider(name="pro") as pro, serving(route(rule("all", ["pro"])), backend("pro", pro.url)) as bed:
+        answer = await bed.chat()
+"""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+from moltbot_operator import serve
+from moltbot_operator.serve_files import read
+
+__all__ = ["ANYONE", "Bed", "backend", "keyed", "route", "rule", "secret", "serving"]
+
+Object = Mapping[str, Any]
+CHAT = "/v1/chat/completions"
+BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}
+
+
+def backend(name: str, url: str, *, key: str | None = None, **spec: Any) -> list[Object]:
+    """A ModelBackend, and its Secret where it has a key."""
+    given: dict[str, Any] = {"provider": "Custom", "endpoint": {"url": url}, **spec}
+    objects: list[Object] = []
+    if key is not None:
+        reference = {"secretRef": {"name": f"{name}-key", "key": "token"}, **given.pop("apiKey", {})}
+        given["auth"] = {"type": "APIKey", "apiKey": reference}
+        objects.append(secret(f"{name}-key", token=key))
+    return [_object("ModelBackend", name, given), *objects]
+
+
+def secret(name: str, **values: str) -> Object:
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": values}
+
+
+def rule(
+    name: str, candidates: Sequence[str] | Mapping[str, int], fallback: Sequence[str] = (), **more: Any
+) -> Object:
+    """Candidates by weight, or with equal weights. `path` (Regex) and `model` are short for a match."""
+    weights = candidates if isinstance(candidates, Mapping) else dict.fromkeys(candidates, 1)
+    match = {}
+    if path := more.pop("path", None):
+        match["path"] = {"type": "Regex", "value": path}
+    if model := more.pop("model", None):
+        match["model"] = model
+    return {
+        "name": name,
+        "candidates": [{"backend": backend, "weight": weight} for backend, weight in weights.items()],
+        "fallback": list(fallback),
+        **({"matches": [match]} if match else {}),
+        **more,
+    }
+
+
+ANYONE = "anyone"
+
+
+def route(*rules: Object, consumers: Sequence[Object] | None = None, **spec: Any) -> Object:
+    """Open to everybody and every backend of its rules, unless consumers are given."""
+    used = [candidate["backend"] for each in rules for candidate in each["candidates"]]
+    used += [name for each in rules for name in each["fallback"]]
+    anyone = {"name": ANYONE, "auth": {"anonymous": {}}, "backends": list(dict.fromkeys(used))}
+    listed = [anyone] if consumers is None else list(consumers)
+    return _object("MoltBotRoute", "assistant", {"rules": list(rules), "consumers": listed, **spec})
+
+
+def keyed(name: str, *backends: str) -> Object:
+    """A consumer with the keys of the Secret `<name>-keys`."""
+    auth = {"apiKey": {"secretRef": {"name": f"{name}-keys"}}}
+    return {"name": name, "auth": auth, "backends": list(backends)}
+
+
+def _object(kind: str, name: str, spec: Mapping[str, Any]) -> Object:
+    return {
+        "apiVersion": "moltbot.io/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": name},
+        "spec": dict(spec),
+    }
+
+
+class Bed:
+    """One running gateway and a client for it."""
+
+    def __init__(self, running: serve.Gateway, client: httpx.AsyncClient, log: Path) -> None:
+        self.running = running
+        self.client = client
+        self.log = log
+
+    async def chat(self, path: str = CHAT, body: Any = None, **headers: str) -> httpx.Response:
+        """POST; `body` a document or bytes."""
+        content = body if isinstance(body, bytes) else json.dumps(BODY if body is None else body).encode()
+        sent = {"content-type": "application/json", **{k.replace("_", "-"): v for k, v in headers.items()}}
+        return await self.client.post(path, content=content, headers=sent)
+
+    async def records(self) -> list[dict[str, Any]]:
+        """The access log so far; Envoy is told to write it out."""
+        admin = f"http://127.0.0.1:{self.running.admin_port}/reopen_logs"
+        (await self.client.post(admin)).raise_for_status()
+        return [json.loads(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
+
+
+@contextlib.asynccontextmanager
+async def serving(*objects: Object | Sequence[Object], folder: Path, **options: Any) -> AsyncIterator[Bed]:
+    """Serve these objects until the block ends."""
+    flat = [each for given in objects for each in (given if isinstance(given, list) else [given])]
+    file = folder / "manifests.yaml"
+    file.write_text(yaml.safe_dump_all(flat))
+    log = folder / "access.log"
+    async with (
+        serve.gateway(read([file]), access_log=log, concurrency=1, **options) as running,
+        httpx.AsyncClient(base_url=running.url, timeout=30) as client,
+    ):
+        yield Bed(running, client, log)
