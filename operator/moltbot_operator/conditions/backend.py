@@ -1,0 +1,89 @@
+"""What a ModelBackend's conditions say."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from moltbot_operator.compile.sources import Problem
+from moltbot_operator.conditions.merge import Statement, sentence
+from moltbot_operator.conditions.reasons import ConditionType, Reason, known_reason
+
+__all__ = ["BackendFacts", "backend_conditions"]
+
+_CREDENTIAL_REASONS = {Reason.SECRET_NOT_FOUND, Reason.SECRET_KEY_NOT_FOUND, Reason.SECRET_VALUE_UNUSABLE}
+
+
+@dataclass(frozen=True)
+class BackendFacts:
+    """What is known of a backend.
+
+    `refused`: why the spec can't be used at all. `unresolved`: references that are missing or unusable,
+    the credential's among them. `needs_credential`: auth.type is not None. `has_objectives`: the spec has
+    some.
+    """
+
+    refused: Problem | None
+    unresolved: Sequence[Problem]
+    needs_credential: bool
+    has_objectives: bool
+
+
+def backend_conditions(facts: BackendFacts) -> list[Statement]:
+    """Accepted, ResolvedRefs, CredentialReady, ObjectivesMet and Ready; Stalled only when True."""
+    conditions = [_accepted(facts), _resolved(facts), _credential(facts), _objectives(facts), _ready(facts)]
+    if facts.refused:
+        reason, message = known_reason(facts.refused.reason), facts.refused.message
+        conditions.append(Statement(ConditionType.STALLED, "True", reason, message))
+    return conditions
+
+
+def _accepted(facts: BackendFacts) -> Statement:
+    if facts.refused:
+        reason = known_reason(facts.refused.reason)
+        return Statement(ConditionType.ACCEPTED, "False", reason, facts.refused.message)
+    return Statement(ConditionType.ACCEPTED, "True", Reason.ACCEPTED, "The spec is valid.")
+
+
+def _resolved(facts: BackendFacts) -> Statement:
+    if facts.unresolved:
+        first = facts.unresolved[0]
+        message = " ".join(sentence(problem.message) for problem in facts.unresolved)
+        return Statement(ConditionType.RESOLVED_REFS, "False", known_reason(first.reason), message)
+    return Statement(
+        ConditionType.RESOLVED_REFS, "True", Reason.RESOLVED, "Everything the spec names exists."
+    )
+
+
+def _credential(facts: BackendFacts) -> Statement:
+    kind = ConditionType.CREDENTIAL_READY
+    if not facts.needs_credential:
+        return Statement(
+            kind, "True", Reason.NO_CREDENTIAL_NEEDED, "auth.type is None: requests carry no credential."
+        )
+    for problem in facts.unresolved:
+        reason = known_reason(problem.reason)
+        if reason in _CREDENTIAL_REASONS:
+            return Statement(kind, "False", reason, problem.message)
+    return Statement(kind, "True", Reason.CREDENTIAL_READY, "The credential is in its Secret.")
+
+
+def _objectives(facts: BackendFacts) -> Statement:
+    kind = ConditionType.OBJECTIVES_MET
+    if facts.has_objectives:
+        return Statement(
+            kind, "Unknown", Reason.NO_DATA, "There is no measurement yet; send requests to the backend."
+        )
+    return Statement(
+        kind, "Unknown", Reason.NO_OBJECTIVES, "Nothing is asked for; set spec.objectives to have it watched."
+    )
+
+
+def _ready(facts: BackendFacts) -> Statement:
+    kind = ConditionType.READY
+    if facts.refused:
+        return Statement(kind, "False", Reason.NOT_ACCEPTED, facts.refused.message)
+    credential = _credential(facts)
+    if credential.status == "False":
+        return Statement(kind, "False", Reason.CREDENTIAL_MISSING, credential.message)
+    if facts.unresolved:
+        return Statement(kind, "False", Reason.NOT_RESOLVED, _resolved(facts).message)
+    return Statement(kind, "True", Reason.READY, "Routes can use the backend.")

@@ -1,0 +1,82 @@
+"""One ModelBackend: is it valid, is its credential there, who uses it. It owns no objects."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from moltbot_operator.api import AuthType, ModelBackendSpec, resolve_endpoint
+from moltbot_operator.compile.sources import BackendRef, Problem
+from moltbot_operator.conditions import BackendFacts, Reason, backend_conditions, merge
+from moltbot_operator.errors import InvalidInput
+from moltbot_operator.kube.cache import Cache
+from moltbot_operator.kube.cluster import Cluster
+from moltbot_operator.kube.kinds import MODEL_BACKEND
+from moltbot_operator.kube.queue import Key
+from moltbot_operator.reconcile.announce import condition_announcements
+from moltbot_operator.reconcile.contents import ContentsMemo
+from moltbot_operator.reconcile.evidence import EvidenceReader
+from moltbot_operator.reconcile.gather import Gatherer
+from moltbot_operator.reconcile.problems import backend_places, backend_problems
+from moltbot_operator.reconcile.publish import Publisher
+from moltbot_operator.reconcile.references import references_of
+from moltbot_operator.reconcile.specs import BackendSpecs
+
+__all__ = ["BackendReconciler"]
+
+
+class BackendReconciler:
+    """Reconciles ModelBackends."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        cache: Cache,
+        evidence: EvidenceReader,  # noqa: ARG002 - all reconcilers are made alike
+        clock: Callable[[], datetime],
+        settings: object,  # noqa: ARG002
+    ) -> None:
+        self._cache = cache
+        self._clock = clock
+        self._specs = BackendSpecs()
+        self._gatherer = Gatherer(cache, ContentsMemo(cluster, cache), self._specs)
+        self._publisher = Publisher(cluster, cache, MODEL_BACKEND)
+
+    async def reconcile(self, key: Key) -> timedelta | None:
+        """Bring the status up to date; ClusterError if the API server refuses or does not answer."""
+        manifest = self._cache.get(MODEL_BACKEND, key.namespace, key.name)
+        if manifest is None:
+            self._specs.forget(key.namespace, key.name)
+            return None
+        if manifest["metadata"].get("deletionTimestamp"):
+            return None
+        ref = BackendRef(key.namespace, key.name)
+        parsed = self._specs.parse(manifest)
+        spec, refused, unresolved, endpoint = parsed.spec, parsed.refused, [], None
+        if spec is not None:
+            found = await self._gatherer.places(key.namespace, backend_places(spec))
+            unresolved = backend_problems(ref, spec, found)
+            endpoint, unresolvable = _endpoint(spec, key.namespace)
+            refused = refused or unresolvable
+        facts = BackendFacts(
+            refused=refused,
+            unresolved=unresolved,
+            needs_credential=spec is not None and spec.auth.type is not AuthType.NONE,
+            has_objectives=spec is not None and spec.objectives is not None,
+        )
+        meta, before = manifest["metadata"], (manifest.get("status") or {}).get("conditions") or []
+        conditions = merge(before, backend_conditions(facts), meta["generation"], self._clock())
+        status: dict[str, Any] = {
+            "observedGeneration": meta["generation"],
+            "conditions": conditions,
+            "endpoint": endpoint,
+            "routes": len(references_of(self._cache).routes_of.get(ref, ())),
+        }
+        await self._publisher.publish(manifest, status, condition_announcements(before, conditions))
+        return None
+
+
+def _endpoint(spec: ModelBackendSpec, namespace: str) -> tuple[str | None, Problem | None]:
+    try:
+        return resolve_endpoint(spec, namespace).url, None
+    except InvalidInput as error:
+        return None, Problem(Reason.INVALID_SPEC, str(error))

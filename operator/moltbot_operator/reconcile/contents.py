@@ -1,0 +1,82 @@
+"""What is in users' Secrets and ConfigMaps, as far as conditions must know: usable keys.
+
+The cache holds only metadata of these objects. One is read when its resource version has changed since it
+was last read, and what is remembered of it are names of keys and what is wrong with them, never a value.
+"""
+
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from moltbot_operator.errors import NotFound
+from moltbot_operator.kube.cache import Cache
+from moltbot_operator.kube.cluster import Cluster
+from moltbot_operator.kube.kinds import SECRET, Kind
+
+__all__ = ["Contents", "ContentsMemo", "flaw"]
+
+SPACE_TO_TILDE = (0x20, 0x7E)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Keys of an object; `flaws` says of a key why its value can't be sent as a header."""
+
+    keys: frozenset[str]
+    flaws: Mapping[str, str] = field(default_factory=dict)
+
+
+class ContentsMemo:
+    """Reads each version of an object once."""
+
+    def __init__(self, cluster: Cluster, cache: Cache) -> None:
+        self._cluster = cluster
+        self._cache = cache
+        self._seen: dict[tuple[Kind, str, str], tuple[str, Contents]] = {}
+
+    async def look(self, kind: Kind, namespace: str, name: str) -> Contents | None:
+        """What is in the object; None if it does not exist. ClusterError if it can't be read just now."""
+        known = self._cache.get(kind, namespace, name)
+        place = (kind, namespace, name)
+        if known is None:
+            self._seen.pop(place, None)
+            return None
+        version = known["metadata"].get("resourceVersion", "")
+        seen = self._seen.get(place)
+        if seen and seen[0] == version:
+            return seen[1]
+        try:
+            found = await self._cluster.get(kind, namespace, name)
+        except NotFound:
+            return None
+        contents = _contents(kind, found)
+        self._seen[place] = (version, contents)
+        return contents
+
+
+def _contents(kind: Kind, manifest: Mapping[str, Any]) -> Contents:
+    data = manifest.get("data") or {}
+    if kind != SECRET:
+        return Contents(frozenset(data) | frozenset(manifest.get("binaryData") or {}))
+    flaws = {key: found for key, value in data.items() if (found := flaw(value))}
+    return Contents(frozenset(data), flaws)
+
+
+def flaw(encoded: str) -> str:
+    """Why the value of a Secret's key (base64) can't be sent as a header; empty when it can.
+
+    A newline at the end is forgiven, since editors and `echo` leave one and the agent removes it.
+    """
+    try:
+        value = b64decode(encoded, validate=True)
+    except Base64Error:
+        return "is not base64"
+    value = value.removesuffix(b"\n").removesuffix(b"\r")
+    if not value:
+        return "is empty"
+    low, high = SPACE_TO_TILDE
+    if any(not low <= byte <= high for byte in value):
+        return "has characters that a header can't carry, such as a line break"
+    return ""

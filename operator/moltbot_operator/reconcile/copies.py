@@ -1,0 +1,51 @@
+"""Originals of what a route needs from other namespaces, as the copies that its own namespace gets."""
+
+from moltbot_operator.compile.workloads import (
+    Foreign,
+    GatewayRevision,
+    Manifest,
+    Owner,
+    copied_object,
+    foreign_objects,
+)
+from moltbot_operator.errors import NotFound
+from moltbot_operator.kube.cache import Cache
+from moltbot_operator.kube.cluster import Cluster
+from moltbot_operator.kube.kinds import CONFIG_MAP, SECRET
+
+__all__ = ["Copies"]
+
+
+class Copies:
+    """Reads each version of an original once; what it holds are the copies, which the cache holds anyway."""
+
+    def __init__(self, cluster: Cluster, cache: Cache) -> None:
+        self._cluster = cluster
+        self._cache = cache
+        self._made: dict[Owner, dict[Foreign, tuple[str, Manifest]]] = {}
+
+    async def of(self, owner: Owner, revision: GatewayRevision) -> list[Manifest]:
+        """The copies that the revision needs. An original that does not exist (any more) has none."""
+        before = self._made.get(owner, {})
+        made: dict[Foreign, tuple[str, Manifest]] = {}
+        for foreign in foreign_objects(owner, revision.compiled.mounts):
+            kind = SECRET if foreign.kind == "Secret" else CONFIG_MAP
+            known = self._cache.get(kind, foreign.namespace, foreign.name)
+            if known is None:
+                continue
+            version = known["metadata"].get("resourceVersion", "")
+            if foreign in before and before[foreign][0] == version:
+                made[foreign] = before[foreign]
+                continue
+            try:
+                original = await self._cluster.get(kind, foreign.namespace, foreign.name)
+            except NotFound:
+                continue
+            made[foreign] = (version, copied_object(owner, foreign, original))
+        self._made[owner] = made
+        return [manifest for _, manifest in made.values()]
+
+    def forget(self, namespace: str, name: str) -> None:
+        """The route is gone."""
+        for owner in [known for known in self._made if (known.namespace, known.name) == (namespace, name)]:
+            del self._made[owner]

@@ -1,0 +1,62 @@
+"""What gateway pods say of themselves, and how it is asked for."""
+
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+__all__ = ["Evidence", "EvidenceReader", "EvidenceUnavailable", "flaw_of"]
+
+
+class EvidenceUnavailable(Exception):  # noqa: N818
+    """A pod did not give evidence; the message says why, for a person."""
+
+
+class _Said(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+
+
+class EnvoyEvidence(_Said):
+    """Envoy's own words, which the agent read from its admin interface."""
+
+    live: bool
+    revision: str | None = None
+    version: str = ""
+
+
+class CredentialEvidence(_Said):
+    """Whether a backend's credential is in its place in the pod."""
+
+    backend: str
+    present: bool
+
+
+class Evidence(_Said):
+    """The answer of an agent's `/evidence`."""
+
+    namespace: str
+    route: str
+    revision: str
+    """The configuration that the agent was given."""
+    envoy: EnvoyEvidence
+    credentials: tuple[CredentialEvidence, ...] = ()
+    in_flight: int = 0
+    problems: tuple[str, ...] = ()
+
+
+class EvidenceReader(Protocol):
+    """Asks one pod."""
+
+    async def read(self, pod: dict[str, Any], token: str) -> Evidence:
+        """The pod's evidence; EvidenceUnavailable if it can't be had. `token`: the route's bearer token."""
+
+
+def flaw_of(evidence: Evidence, revision: str) -> str:
+    """Why the evidence does not prove that Envoy is live with `revision`; empty when it does."""
+    if evidence.revision != revision:
+        return f"its agent has revision {evidence.revision}"
+    if not evidence.envoy.live:
+        return "its Envoy is not live"
+    if evidence.envoy.revision != revision:
+        return f"its Envoy has revision {evidence.envoy.revision}"
+    return ""

@@ -1,0 +1,109 @@
+"""What a route refers to, found in the cache: the compiler's input, and what is missing."""
+
+import asyncio
+from dataclasses import dataclass
+
+from moltbot_operator.api import Consumer, MoltBotRouteSpec
+from moltbot_operator.compile.sources import BackendRef, BackendSource, ConsumerSource, Problem, RouteSources
+from moltbot_operator.conditions import Reason
+from moltbot_operator.kube.cache import Cache
+from moltbot_operator.kube.kinds import CONFIG_MAP, MODEL_BACKEND, NAMESPACE, SECRET
+from moltbot_operator.reconcile.contents import Contents, ContentsMemo
+from moltbot_operator.reconcile.loops import loop_problem
+from moltbot_operator.reconcile.problems import (
+    Place,
+    backend_places,
+    backend_problems,
+    consent_problem,
+    consumer_problem,
+    not_found,
+)
+from moltbot_operator.reconcile.specs import BackendSpecs
+
+__all__ = ["Gathered", "Gatherer", "named_backends"]
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """`unresolved` in the order in which the spec names things."""
+
+    sources: RouteSources
+    unresolved: tuple[Problem, ...]
+
+
+def named_backends(spec: MoltBotRouteSpec, namespace: str) -> list[BackendRef]:
+    """Every backend that the spec names, once, in its order."""
+    names = [
+        name
+        for rule in spec.rules
+        for name in [*(candidate.backend for candidate in rule.candidates), *rule.fallback]
+    ]
+    names += [name for consumer in spec.consumers for name in consumer.backends]
+    return list(dict.fromkeys(BackendRef.parse(name, namespace) for name in names))
+
+
+class Gatherer:
+    """Looks references up."""
+
+    def __init__(self, cache: Cache, contents: ContentsMemo, specs: BackendSpecs) -> None:
+        self._cache = cache
+        self._contents = contents
+        self._specs = specs
+
+    async def route(self, namespace: str, name: str, spec: MoltBotRouteSpec) -> Gathered:
+        """The compiler's input for a route; ClusterError if a Secret can't be read just now."""
+        refs = named_backends(spec, namespace)
+        found = await asyncio.gather(*(self._backend(ref, (namespace, name)) for ref in refs))
+        backends = {source.ref: source for source in found if isinstance(source, BackendSource)}
+        unresolved = [source.problem if isinstance(source, BackendSource) else source for source in found]
+        consumers: dict[str, ConsumerSource] = {}
+        for consumer in spec.consumers:
+            consumers[consumer.name], problem = await self._consumer(consumer, namespace)
+            unresolved.append(problem)
+        sources = RouteSources(namespace, name, spec, backends, consumers)
+        return Gathered(sources, tuple(problem for problem in unresolved if problem))
+
+    async def places(self, namespace: str, places: list[Place]) -> dict[Place, Contents | None]:
+        """What is in the Secrets and ConfigMaps that a backend names."""
+        return {
+            (kind, name): await self._contents.look(
+                SECRET if kind == "Secret" else CONFIG_MAP, namespace, name
+            )
+            for kind, name in places
+        }
+
+    async def _backend(self, ref: BackendRef, route: tuple[str, str]) -> BackendSource | Problem:
+        """Consent comes first: without it a message tells nothing about another namespace's Secrets."""
+        namespace = route[0]
+        manifest = self._cache.get(MODEL_BACKEND, ref.namespace, ref.name)
+        if manifest is None:
+            return not_found(ref)
+        parsed = self._specs.parse(manifest)
+        if parsed.spec is None:
+            return Problem(
+                Reason.BACKEND_NOT_ACCEPTED, f"ModelBackend {ref} can't be read: see its conditions."
+            )
+        if problem := consent_problem(ref, parsed.spec, namespace, self._labels(namespace)):
+            return BackendSource(ref, parsed.spec, problem)
+        if parsed.refused:
+            message = f"ModelBackend {ref} is not accepted: {parsed.refused.message}"
+            return BackendSource(ref, parsed.spec, Problem(Reason.BACKEND_NOT_ACCEPTED, message))
+        if problem := loop_problem(self._cache, self._specs, route, ref, parsed.spec):
+            return BackendSource(ref, parsed.spec, problem)
+        found = await self.places(ref.namespace, backend_places(parsed.spec))
+        problems = backend_problems(ref, parsed.spec, found)
+        return BackendSource(ref, parsed.spec, problems[0] if problems else None)
+
+    async def _consumer(self, consumer: Consumer, namespace: str) -> tuple[ConsumerSource, Problem | None]:
+        """A consumer is usable as long as one of its keys is."""
+        api_key = consumer.auth.api_key
+        if api_key is None:
+            return ConsumerSource(consumer.name), None
+        contents = await self._contents.look(SECRET, namespace, api_key.secret_ref.name)
+        problem = consumer_problem(consumer.name, api_key, namespace, contents)
+        usable = contents is not None and bool(contents.keys - set(contents.flaws))
+        return ConsumerSource(consumer.name, None if usable else problem), problem
+
+    def _labels(self, namespace: str) -> dict[str, str]:
+        manifest = self._cache.get(NAMESPACE, "", namespace)
+        return dict((manifest or {}).get("metadata", {}).get("labels") or {})

@@ -1,0 +1,121 @@
+"""What revisions of a route there are, and how their pods are."""
+
+import asyncio
+from collections.abc import Collection
+from typing import Any
+
+from moltbot_operator.compile.workloads import Owner
+from moltbot_operator.constants import LABEL_REVISION
+from moltbot_operator.kube.cache import Cache
+from moltbot_operator.kube.cluster import Manifest
+from moltbot_operator.kube.kinds import CONFIG_MAP, DEPLOYMENT, POD, Kind
+from moltbot_operator.reconcile.apply import owned
+from moltbot_operator.reconcile.evidence import EvidenceReader, EvidenceUnavailable, flaw_of
+from moltbot_operator.rollout import Observed
+
+__all__ = ["observe", "of_revision", "stuck"]
+
+
+def of_revision(cache: Cache, owner: Owner, kind: Kind, revision: str) -> list[Manifest]:
+    """Objects of a kind that belong to a revision of the route."""
+    return [
+        manifest
+        for manifest in cache.owned_by(owner.namespace, owner.name, kind)
+        if _revision(manifest) == revision and owned(owner, manifest)
+    ]
+
+
+async def observe(
+    cache: Cache, owner: Owner, evidence: EvidenceReader, token: str, asked: Collection[str | None]
+) -> dict[str, Observed]:
+    """Every revision that has a Deployment or configuration; evidence is read only for those in `asked`."""
+    found = {
+        _revision(manifest)
+        for kind in (DEPLOYMENT, CONFIG_MAP)
+        for manifest in cache.owned_by(owner.namespace, owner.name, kind)
+        if owned(owner, manifest)
+    }
+    names = sorted(found - {""})
+    seen = await asyncio.gather(
+        *(_observe(cache, owner, name, evidence if name in asked else None, token) for name in names)
+    )
+    return dict(zip(names, seen, strict=True))
+
+
+def stuck(cache: Cache, owner: Owner, revision: str | None) -> str:
+    """Why the revision's Deployment gave up waiting for its pods; empty while it has not."""
+    for deployment in of_revision(cache, owner, DEPLOYMENT, revision) if revision else []:
+        for condition in (deployment.get("status") or {}).get("conditions") or []:
+            if (
+                condition.get("type") == "Progressing"
+                and condition.get("reason") == "ProgressDeadlineExceeded"
+            ):
+                name = deployment["metadata"]["name"]
+                return (
+                    f"Deployment {owner.namespace}/{name}: {condition.get('message', '')} Look at its pods."
+                )
+    return ""
+
+
+async def _observe(
+    cache: Cache, owner: Owner, revision: str, evidence: EvidenceReader | None, token: str
+) -> Observed:
+    deployments = of_revision(cache, owner, DEPLOYMENT, revision)
+    pods = [
+        pod
+        for pod in cache.owned_by(owner.namespace, owner.name, POD)
+        if _revision(pod) == revision and not pod["metadata"].get("deletionTimestamp")
+    ]
+    ready = [pod for pod in pods if _ready(pod)]
+    troubles = [_failure(deployment) for deployment in deployments]
+    troubles += [_waiting(pod) for pod in pods if not _ready(pod)]
+    flaws: list[str] = []
+    if evidence:
+        flaws = await asyncio.gather(*(_flaw(evidence, pod, token, revision) for pod in ready))
+        troubles += flaws
+    return Observed(
+        replicas=sum((deployment.get("spec") or {}).get("replicas", 0) for deployment in deployments),
+        ready=len(ready),
+        reporting=sum(1 for flaw in flaws if not flaw),
+        trouble=next((trouble for trouble in troubles if trouble), ""),
+    )
+
+
+async def _flaw(evidence: EvidenceReader, pod: Manifest, token: str, revision: str) -> str:
+    try:
+        flaw = flaw_of(await evidence.read(pod, token), revision)
+    except EvidenceUnavailable as error:
+        flaw = str(error)
+    return f"pod {pod['metadata']['name']}: {flaw}" if flaw else ""
+
+
+def _revision(manifest: Manifest) -> str:
+    return str((manifest["metadata"].get("labels") or {}).get(LABEL_REVISION, ""))
+
+
+def _ready(pod: Manifest) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
+
+
+def _failure(deployment: Manifest) -> str:
+    """Why the Deployment can't make pods: quota, admission."""
+    for condition in (deployment.get("status") or {}).get("conditions") or []:
+        if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
+            return str(condition.get("message", ""))
+    return ""
+
+
+def _waiting(pod: Manifest) -> str:
+    """Why a pod's container does not run: image, configuration, crash; or why it is not scheduled."""
+    status: dict[str, Any] = pod.get("status") or {}
+    name = pod["metadata"]["name"]
+    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        if waiting.get("reason") not in {None, "PodInitializing", "ContainerCreating"}:
+            detail = f" ({waiting['message']})" if waiting.get("message") else ""
+            return f"pod {name}: container {container.get('name')}: {waiting['reason']}{detail}"
+    for condition in status.get("conditions") or []:
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return f"pod {name} is not scheduled: {condition.get('message') or condition.get('reason', '')}"
+    return ""

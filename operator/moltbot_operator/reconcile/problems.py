@@ -1,0 +1,129 @@
+"""What is wrong with references, in words that say what to do (pure)."""
+
+from collections.abc import Iterable, Mapping
+
+from moltbot_operator.api import AllowedNamespaces, AuthType, CaKind, ConsumerAPIKey, ModelBackendSpec
+from moltbot_operator.compile.sources import BackendRef, Problem
+from moltbot_operator.conditions import Reason
+from moltbot_operator.reconcile.contents import Contents
+
+__all__ = [
+    "Place",
+    "backend_places",
+    "backend_problems",
+    "consent_problem",
+    "consumer_problem",
+    "not_found",
+    "unsupported",
+]
+
+Place = tuple[str, str]
+"""`Secret` or `ConfigMap`, and a name in the namespace at hand."""
+
+
+def backend_places(spec: ModelBackendSpec) -> list[Place]:
+    """Secrets and ConfigMaps that a backend names, all in its own namespace."""
+    places: list[Place] = []
+    if spec.auth.type is AuthType.API_KEY and spec.auth.api_key:
+        places.append(("Secret", spec.auth.api_key.secret_ref.name))
+    if spec.endpoint and spec.endpoint.tls and (ca := spec.endpoint.tls.ca_ref):
+        places.append((str(ca.kind), ca.name))
+    return places
+
+
+def backend_problems(
+    ref: BackendRef, spec: ModelBackendSpec, found: Mapping[Place, Contents | None]
+) -> list[Problem]:
+    """Missing or unusable references of a backend, the credential's first."""
+    problems: list[Problem | None] = []
+    if spec.auth.type is AuthType.API_KEY and spec.auth.api_key:
+        secret = spec.auth.api_key.secret_ref
+        place = ("Secret", secret.name)
+        field = f"ModelBackend {ref}: spec.auth.apiKey"
+        problems.append(_key_problem(field, ref, place, secret.key, found.get(place)))
+    if spec.endpoint and spec.endpoint.tls and (ca := spec.endpoint.tls.ca_ref):
+        place = (str(ca.kind), ca.name)
+        contents = found.get(place)
+        # A PEM bundle has line breaks, and that is no flaw.
+        bundle = Contents(contents.keys) if contents else None
+        field = f"ModelBackend {ref}: spec.endpoint.tls.caRef"
+        problems.append(_key_problem(field, ref, place, ca.key, bundle))
+    return [problem for problem in problems if problem]
+
+
+def _key_problem(
+    field: str, ref: BackendRef, place: Place, key: str, contents: Contents | None
+) -> Problem | None:
+    kind, name = place
+    what = f"{kind} {ref.namespace}/{name}"
+    secret = kind == CaKind.SECRET
+    if contents is None:
+        reason = Reason.SECRET_NOT_FOUND if secret else Reason.CONFIG_MAP_NOT_FOUND
+        message = f"{field} names {what}, which does not exist: create it with key {key}."
+        return Problem(reason, message)
+    if key not in contents.keys:
+        reason = Reason.SECRET_KEY_NOT_FOUND if secret else Reason.CONFIG_MAP_KEY_NOT_FOUND
+        message = f"{field} names key {key}, which {what} lacks: add it, or name another."
+        return Problem(reason, message)
+    if key in contents.flaws:
+        message = f"{field}: the value of key {key} in {what} {contents.flaws[key]}: replace it."
+        return Problem(Reason.SECRET_VALUE_UNUSABLE, message)
+    return None
+
+
+def consumer_problem(
+    name: str, api_key: ConsumerAPIKey, namespace: str, contents: Contents | None
+) -> Problem | None:
+    """Why a consumer's keys can't be used; each key of its Secret is one."""
+    secret = f"Secret {namespace}/{api_key.secret_ref.name}"
+    whose = f"consumers[{name}].auth.apiKey"
+    if contents is None:
+        message = f"{whose} names {secret}, which does not exist: create it; until then requests get 401."
+        return Problem(Reason.SECRET_NOT_FOUND, message)
+    if not contents.keys:
+        return Problem(Reason.SECRET_KEY_NOT_FOUND, f"{whose}: {secret} has no key: add one under any name.")
+    if bad := sorted(contents.flaws):
+        message = (
+            f"{whose}: the value of key {bad[0]} in {secret} {contents.flaws[bad[0]]}: replace or remove it."
+        )
+        return Problem(Reason.SECRET_VALUE_UNUSABLE, message)
+    return None
+
+
+def consent_problem(
+    ref: BackendRef, spec: ModelBackendSpec, namespace: str, labels: Mapping[str, str]
+) -> Problem | None:
+    """Why a route of `namespace` (with these labels) may not use the backend; None if it may."""
+    allowed = spec.allowed_routes
+    if ref.namespace == namespace or allowed.namespaces is AllowedNamespaces.ALL:
+        return None
+    if allowed.namespaces is AllowedNamespaces.SELECTOR and allowed.selector:
+        if allowed.selector.selects(dict(labels)):
+            return None
+        message = (
+            f"ModelBackend {ref} lets only namespaces use it that its allowedRoutes.selector selects: "
+            f"ask its owner, or label namespace {namespace} accordingly."
+        )
+        return Problem(Reason.NOT_ALLOWED, message)
+    message = (
+        f"ModelBackend {ref} does not let namespace {namespace} use it: its owner must set "
+        "spec.allowedRoutes, e.g. {namespaces: All}, which copies its credential there."
+    )
+    return Problem(Reason.NOT_ALLOWED, message)
+
+
+def not_found(ref: BackendRef) -> Problem:
+    """A backend that the route names does not exist."""
+    return Problem(
+        Reason.BACKEND_NOT_FOUND, f"ModelBackend {ref} does not exist: create it, or name another."
+    )
+
+
+def unsupported(paths: Iterable[str]) -> Problem | None:
+    """Fields that the spec uses and this version does not implement."""
+    if listed := sorted(paths):
+        fields = ", ".join(f"spec.{path.removeprefix('spec.')}" for path in listed)
+        verb = "is" if len(listed) == 1 else "are"
+        message = f"{fields} {verb} not implemented by this version: remove it, or upgrade the operator."
+        return Problem(Reason.NOT_SUPPORTED_YET, message)
+    return None

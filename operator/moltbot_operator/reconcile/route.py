@@ -1,0 +1,303 @@
+"""One MoltBotRoute: gather what it refers to, decide the next step, carry it out, say how it stands.
+
+::
+
+    cache ─▶ Wanter (parse, gather, compile) ─▶ desired revision ─┐
+    cache, agents ─▶ observe ─▶ existing revisions ───────────────┼─▶ rollout.decide ─▶ Applier ─▶ status,
+    events status, Service ─▶ serving revision ──────────────────────────┘
+
+Each call does at most one step of a rollout, and doing it twice changes nothing.
+"""
+
+from base64 import b64decode
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from secrets import token_urlsafe
+from typing import Any, Final, Protocol
+from zlib import crc32
+
+from moltbot_operator import rollout
+from moltbot_operator.api import Gateway
+from moltbot_operator.compile import compile_route
+from moltbot_operator.compile.workloads import (
+    NO_REVISION,
+    TOKEN_KEY,
+    GatewayRevision,
+    Image,
+    Manifest,
+    Owner,
+    PullPolicy,
+    revision_manifests,
+    shared_manifests,
+)
+from moltbot_operator.conditions import RouteFacts, merge, route_conditions
+from moltbot_operator.constants import LABEL_REVISION
+from moltbot_operator.kube.cache import Cache
+from moltbot_operator.kube.cluster import Cluster
+from moltbot_operator.kube.kinds import CONFIG_MAP, DEPLOYMENT, MOLTBOT_ROUTE, SECRET, SERVICE
+from moltbot_operator.kube.queue import Key
+from moltbot_operator.reconcile.announce import condition_announcements, rollout_announcements
+from moltbot_operator.reconcile.apply import Applied, Applier, owned
+from moltbot_operator.reconcile.contents import ContentsMemo
+from moltbot_operator.reconcile.copies import Copies
+from moltbot_operator.reconcile.evidence import EvidenceReader
+from moltbot_operator.reconcile.gather import Gatherer
+from moltbot_operator.reconcile.observe import observe, of_revision, stuck
+from moltbot_operator.reconcile.publish import Publisher
+from moltbot_operator.reconcile.specs import BackendSpecs
+from moltbot_operator.reconcile.status import (
+    address,
+    backend_items,
+    revision_status,
+    rollout_status,
+    rule_items,
+)
+from moltbot_operator.reconcile.wanted import Compiler, Wanted, Wanter
+from moltbot_operator.rollout import Delete, Flip, Observed, Plan, View
+
+__all__ = ["RouteReconciler", "RouteSettings"]
+
+POLL: Final = timedelta(seconds=60)
+"""How often a settled route's pods are asked whether they still run its revision."""
+
+FIRST_LOOK: Final = timedelta(seconds=1)
+"""How soon a rollout under way is looked at again; later looks are rarer."""
+
+LAST_LOOK: Final = timedelta(seconds=15)
+"""Longest pause between looks at a rollout under way."""
+
+NEXT_STEP: Final = timedelta(milliseconds=100)
+"""How soon the step after a write is taken."""
+
+SPREAD: Final = 0.2
+"""Share of POLL over which routes spread, so that they don't all ask at once after a restart."""
+
+
+class RouteSettings(Protocol):
+    """The part of Settings that is used here."""
+
+    @property
+    def gateway_image(self) -> str:
+        """Image of the gateway pods."""
+
+    @property
+    def image_pull_policy(self) -> PullPolicy:
+        """When nodes pull it."""
+
+    @property
+    def own_namespace(self) -> str:
+        """Where the operator runs: only from there may evidence be read."""
+
+
+@dataclass
+class _Memory:
+    """What is remembered of a route between calls; all of it can be lost without harm.
+
+    `rendered`: revisions by name, to put right what serves while another is built. `gateway`: of the last
+    accepted spec. `token`: of the evidence, so that a deleted Secret comes back with the token that the
+    pods know.
+    """
+
+    owner: Owner
+    rendered: dict[str, GatewayRevision]
+    gateway: Gateway | None = None
+    token: str = ""
+    awaited: tuple[Any, ...] = ()
+    looks: int = 0
+
+
+class RouteReconciler:
+    """Reconciles MoltBotRoutes."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        cache: Cache,
+        evidence: EvidenceReader,
+        clock: Callable[[], datetime],
+        settings: RouteSettings,
+        *,
+        compiler: Compiler = compile_route,
+    ) -> None:
+        """`clock` gives the time with its zone; `compiler` is the compiler unless a test brings another."""
+        self._cache = cache
+        self._evidence = evidence
+        self._clock = clock
+        self._operator_namespace = settings.own_namespace
+        gatherer = Gatherer(cache, ContentsMemo(cluster, cache), BackendSpecs())
+        image = Image(settings.gateway_image, settings.image_pull_policy)
+        self._wanter = Wanter(gatherer, compiler, image)
+        self._copies = Copies(cluster, cache)
+        self._applier = Applier(cluster, cache, clock)
+        self._publisher = Publisher(cluster, cache, MOLTBOT_ROUTE)
+        self._memories: dict[tuple[str, str], _Memory] = {}
+
+    async def reconcile(self, key: Key) -> timedelta | None:
+        """One step towards what the route asks for; returns when to look again.
+
+        ClusterError if the API server refuses or does not answer: the queue tries again later.
+        """
+        manifest = self._cache.get(MOLTBOT_ROUTE, key.namespace, key.name)
+        if manifest is None:
+            self._forget(key)
+            return None
+        if manifest["metadata"].get("deletionTimestamp"):
+            return None
+        memory = self._memory(manifest)
+        owner = memory.owner
+        wanted = await self._wanter.want(manifest, owner)
+        desired = wanted.revision.name if wanted.revision else None
+        serving = self._serving(manifest, owner, desired)
+        token = self._token(memory)
+        observed = await observe(self._cache, owner, self._evidence, token, {desired, serving})
+        replicas = wanted.gateway.replicas if wanted.gateway else 0
+        plan = rollout.decide(View(desired, serving, replicas, observed))
+        if any(isinstance(action, Flip) for action in plan.actions):
+            # The decision is recorded before it is carried out: a crash in between completes it.
+            before = manifest.get("status") or {}
+            await self._publisher.publish(
+                manifest, {"revision": revision_status(before.get("revision") or {}, plan)}
+            )
+            manifest = self._cache.get(MOLTBOT_ROUTE, key.namespace, key.name) or manifest
+        applied = await self._carry_out(memory, wanted, plan, token)
+        await self._report(manifest, wanted, plan, observed, applied)
+        if applied.rejection:
+            raise applied.rejection
+        return self._again(memory, plan, observed, applied)
+
+    def _memory(self, manifest: Manifest) -> _Memory:
+        meta = manifest["metadata"]
+        place = (meta["namespace"], meta["name"])
+        memory = self._memories.get(place)
+        if memory is None or memory.owner.uid != meta["uid"]:
+            memory = self._memories[place] = _Memory(Owner(*place, meta["uid"]), {})
+        return memory
+
+    def _forget(self, key: Key) -> None:
+        place = (key.namespace, key.name)
+        self._memories.pop(place, None)
+        self._wanter.forget(*place)
+        self._copies.forget(*place)
+        self._applier.forget(f"{key.namespace}/{key.name}: ")
+
+    def _serving(self, manifest: Manifest, owner: Owner, desired: str | None) -> str | None:
+        """The active revision: as status says, else as the Service says, if it exists or can be made."""
+        service = self._cache.get(SERVICE, owner.namespace, owner.name)
+        selected = None
+        if service is not None and owned(owner, service):
+            selected = ((service.get("spec") or {}).get("selector") or {}).get(LABEL_REVISION)
+        recorded = ((manifest.get("status") or {}).get("revision") or {}).get("active")
+        for revision in (recorded, selected):
+            if not revision or revision == NO_REVISION:
+                continue
+            if revision == desired or of_revision(self._cache, owner, DEPLOYMENT, revision):
+                return str(revision)
+        return None
+
+    def _token(self, memory: _Memory) -> str:
+        """The evidence token: as remembered, as in the cluster, or a new one."""
+        if not memory.token:
+            owner = memory.owner
+            secret = self._cache.get(SECRET, owner.namespace, owner.evidence) or {}
+            if secret and owned(owner, secret):
+                memory.token = b64decode((secret.get("data") or {}).get(TOKEN_KEY, "")).decode(
+                    errors="replace"
+                )
+        memory.token = memory.token or token_urlsafe(32)
+        return memory.token
+
+    async def _carry_out(self, memory: _Memory, wanted: Wanted, plan: Plan, token: str) -> Applied:
+        """Shared objects first (the Services flip here), then each kept revision, then what has to go."""
+        applied, owner = Applied(), memory.owner
+        if wanted.revision and wanted.gateway:
+            memory.gateway = wanted.gateway
+            memory.rendered[wanted.revision.name] = wanted.revision
+        memory.rendered = {
+            name: revision for name, revision in memory.rendered.items() if name in plan.replicas
+        }
+        if memory.gateway:
+            copies = [
+                copy
+                for revision in memory.rendered.values()
+                for copy in await self._copies.of(owner, revision)
+            ]
+            shared = shared_manifests(
+                owner,
+                memory.gateway,
+                operator_namespace=self._operator_namespace,
+                token=token,
+                active=plan.active,
+                preview=plan.preview or plan.active,
+            )
+            await self._applier.ensure(owner, [*copies, *shared], applied)
+        for name, revision in memory.rendered.items():
+            if not applied.problem:
+                await self._applier.ensure(
+                    owner, revision_manifests(owner, revision, plan.replicas[name]), applied
+                )
+        if not applied.problem:
+            await self._applier.delete(self._obsolete(memory, plan), applied)
+        return applied
+
+    def _obsolete(self, memory: _Memory, plan: Plan) -> list[Manifest]:
+        owner = memory.owner
+        gone = [action.revision for action in plan.actions if isinstance(action, Delete)]
+        return [
+            manifest
+            for revision in gone
+            for kind in (DEPLOYMENT, CONFIG_MAP)
+            for manifest in of_revision(self._cache, owner, kind, revision)
+        ]
+
+    async def _report(
+        self, manifest: Manifest, wanted: Wanted, plan: Plan, observed: dict[str, Observed], applied: Applied
+    ) -> None:
+        meta, before = manifest["metadata"], manifest.get("status") or {}
+        owner, now = self._memory(manifest).owner, self._clock()
+        compiled = wanted.revision.compiled if wanted.revision else None
+        facts = RouteFacts(
+            refused=wanted.refused,
+            unresolved=wanted.unresolved,
+            rules=compiled.rules if compiled else (),
+            warnings=wanted.warnings,
+            plan=plan,
+            active=observed.get(plan.active) if plan.active else None,
+            wanted=wanted.gateway.replicas if wanted.gateway else 0,
+            blocked=applied.problem,
+            stuck=stuck(self._cache, owner, plan.preview),
+        )
+        old = before.get("conditions") or []
+        new = merge(old, route_conditions(facts), meta["generation"], now)
+        status: dict[str, Any] = {
+            "observedGeneration": meta["generation"],
+            "conditions": new,
+            "revision": revision_status(before.get("revision") or {}, plan),
+            "rollout": rollout_status(before.get("rollout") or {}, plan, now),
+        }
+        if wanted.gateway and compiled:
+            status["address"] = address(owner.namespace, owner.name, wanted.gateway.service)
+            status["rules"] = rule_items(compiled.rules)
+            status["backends"] = backend_items(compiled.backends, owner.namespace)
+        steps = [] if applied.problem else rollout_announcements(plan)
+        await self._publisher.publish(manifest, status, [*condition_announcements(old, new), *steps])
+
+    def _again(
+        self, memory: _Memory, plan: Plan, observed: dict[str, Observed], applied: Applied
+    ) -> timedelta | None:
+        if applied.again is not None:
+            return applied.again
+        if applied.written or plan.actions:
+            return NEXT_STEP
+        active = observed.get(plan.active) if plan.active else None
+        settled = active is not None and active.proven(1)
+        awaited = (plan.phase, plan.preview, plan.active, settled)
+        if awaited != memory.awaited:
+            memory.awaited, memory.looks = awaited, 0
+        if plan.active is None and plan.preview is None:
+            return None
+        if settled and not plan.in_progress:
+            share = crc32(f"{memory.owner.namespace}/{memory.owner.name}".encode()) / 2**32
+            return POLL * (1 + SPREAD * (share - 0.5))
+        memory.looks += 1
+        return min(FIRST_LOOK * 1.5 ** (memory.looks - 1), LAST_LOOK)

@@ -1,0 +1,102 @@
+"""The status of both resources as JSON, and the patch that makes it so (pure)."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from moltbot_operator.api import GatewayService
+from moltbot_operator.compile.result import BackendReport, RuleReport
+from moltbot_operator.compile.sources import BackendRef
+from moltbot_operator.conditions.merge import timestamp
+from moltbot_operator.rollout import Plan
+
+__all__ = ["address", "backend_items", "patch", "revision_status", "rollout_status", "rule_items"]
+
+MAX_REASON: Final = 1000
+"""Characters of a rule's or backend's reason; a route may have a thousand of them, and an object 1.5 MiB."""
+
+HISTORY: Final = 5
+"""Earlier revisions that `status.revision.stable` names."""
+
+
+def patch(live: Mapping[str, Any], desired: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON merge patch (RFC 7386) from `live` to `desired`; empty if there is nothing to change.
+
+    Members that `desired` does not speak of stay as they are; a member that is None in `desired` is removed.
+    """
+    changed: dict[str, Any] = {}
+    for key, value in desired.items():
+        before = live.get(key)
+        if value == before:
+            continue
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            removed = {name: None for name in before if name not in value}
+            if inner := patch(before, {**removed, **value}):
+                changed[key] = inner
+        else:
+            changed[key] = value
+    return changed
+
+
+def address(namespace: str, name: str, service: GatewayService) -> str:
+    """Where clients inside the cluster reach the route."""
+    port = "" if service.port == 80 else f":{service.port}"  # noqa: PLR2004 — HTTP's own port
+    return f"http://{name}.{namespace}.svc{port}"
+
+
+def rule_items(reports: Sequence[RuleReport]) -> list[dict[str, Any]]:
+    """`status.rules`."""
+    return [
+        {
+            "name": report.name,
+            "accepted": report.problem is None,
+            "reason": _short(report.problem.message if report.problem else ""),
+        }
+        for report in reports
+    ]
+
+
+def backend_items(reports: Sequence[BackendReport], namespace: str) -> list[dict[str, Any]]:
+    """`status.backends`, named as the route names them."""
+    return [
+        {
+            "name": _name(report.ref, namespace),
+            "ready": report.problem is None,
+            "weight": report.weight,
+            "reason": _short(report.problem.message if report.problem else ""),
+        }
+        for report in reports
+    ]
+
+
+def revision_status(before: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+    """`status.revision`; a revision that stops serving joins `stable`, the latest first."""
+    stable = list(before.get("stable") or [])
+    previous = before.get("active")
+    if previous and previous != plan.active:
+        stable = [previous, *(name for name in stable if name != previous)]
+    stable = [name for name in stable if name != plan.active][:HISTORY]
+    found: dict[str, Any] = {"stable": stable}
+    if plan.active:
+        found["active"] = plan.active
+    if plan.preview:
+        found["preview"] = plan.preview
+    return found
+
+
+def rollout_status(before: Mapping[str, Any], plan: Plan, now: datetime) -> dict[str, Any]:
+    """`status.rollout`; `startedAt` is there while something goes on, and since when it does."""
+    found: dict[str, Any] = {"phase": str(plan.phase)}
+    if plan.waiting:
+        found["message"] = plan.waiting
+    if plan.in_progress:
+        found["startedAt"] = before.get("startedAt") or timestamp(now)
+    return found
+
+
+def _name(ref: BackendRef, namespace: str) -> str:
+    return ref.name if ref.namespace == namespace else str(ref)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MAX_REASON else text[: MAX_REASON - 1] + "…"
