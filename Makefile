@@ -1,0 +1,116 @@
+# Every command that this repository knows. `make help` explains them; `make checks` and `make test` are what CI runs.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+PYTHON := $(BIN)/python
+VENV := .venv/.installed
+CODE := operator tests demo scripts
+RESULTS := build/test
+BED := tests/cluster
+LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --quiet
+
+# The pure packages, held to a branch coverage of 95 %.
+PURE := */moltbot_operator/api/*,*/moltbot_operator/compile/*,*/moltbot_operator/conditions*,*/moltbot_operator/rollout/*
+
+export PYTHONDONTWRITEBYTECODE := 1
+# The programs of the bed are started by "env python3": the newest Python found is in .venv.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: help venv lock crds format checks test test-unit test-api test-e2e image cluster-up cluster-down \
+	demo demo-down clean
+
+help: ## This list
+	@echo "Commands (KUBECONFIG=… make demo, or test-e2e, uses that cluster instead of the test bed):"
+	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
+
+## -- set-up -----------------------------------------------------------------------------------------------------------
+
+venv: $(VENV) ## .venv with the locked packages and this project, editable
+
+$(VENV): requirements-dev.lock pyproject.toml scripts/make-venv
+	@scripts/make-venv
+	@touch $@
+
+lock: $(VENV) ## Resolve the dependencies anew into the lock files (add ARGS=--upgrade for newer versions)
+	$(LOCK) $(ARGS) --output-file requirements.lock
+	$(LOCK) $(ARGS) --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	@if grep -nE '://|index-url' requirements.lock requirements-dev.lock; then \
+		echo "a lock file names a package index: remove that line's source and run make lock again" >&2; exit 1; fi
+
+crds: $(VENV) ## Generate crds/ from the types, the chart's copy of it, and the list of reasons in the docs
+	$(PYTHON) -m moltbot_operator.api.schema crds/
+	$(PYTHON) scripts/document_reasons.py
+	rm -rf charts/moltbot-operator/crd-files && mkdir charts/moltbot-operator/crd-files
+	cp crds/*.yaml charts/moltbot-operator/crd-files/
+
+format: $(VENV) ## Format the code and fix what can be fixed by itself
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+image: $(VENV) ## Build the operator's image (buildah in the bed, docker elsewhere)
+	$(BED)/image
+
+cluster-up: $(VENV) ## Start the one-node test bed (Linux, root); the first time builds it from source, ~12 min
+	$(BED)/up
+
+cluster-down: ## Stop the test bed and leave nothing of it
+	$(BED)/down
+
+## -- checks -----------------------------------------------------------------------------------------------------------
+
+checks: $(VENV) ## Style, types, import contracts, generated files, chart, links: all but the tests
+	$(BIN)/ruff check $(CODE) || { echo "make format fixes much of this" >&2; exit 1; }
+	$(BIN)/ruff format --check $(CODE) || { echo "make format fixes this" >&2; exit 1; }
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(PYTHON) -m moltbot_operator.api.schema crds/ --check || { echo "make crds fixes this" >&2; exit 1; }
+	diff -r crds charts/moltbot-operator/crd-files || { echo "make crds fixes this" >&2; exit 1; }
+	$(PYTHON) scripts/document_reasons.py --check
+	$(PYTHON) scripts/check_links.py
+	$(BED)/build.py --only helm
+	$(BED)/build.py --only kubeconform
+	$(PYTHON) scripts/check_chart.py
+
+## -- tests ------------------------------------------------------------------------------------------------------------
+
+# One tier: its output as it comes, and its counts into a file that the summary adds up.
+define run_tier
+	@mkdir -p $(RESULTS) && rm -f $(RESULTS)/$(1).xml
+	@echo "== $(1): $(2)"
+	@$(3) -m pytest $(2) --junitxml=$(RESULTS)/$(1).xml $(ARGS)
+endef
+
+test: $(VENV) ## All tiers: unit, api and e2e; then one summary
+	@rm -rf $(RESULTS); failed=""; \
+	for tier in unit api e2e; do $(MAKE) test-$$tier || failed="$$failed $$tier"; done; \
+	$(PYTHON) scripts/summary.py $(RESULTS) || true; \
+	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
+
+test-unit: export COVERAGE_FILE := build/coverage
+test-unit: $(VENV) ## Pure code, golden files, traffic through a real Envoy; no cluster, no root
+	$(call run_tier,unit,$(wildcard tests/unit tests/golden tests/gateway),$(BIN)/coverage run)
+	@$(BIN)/coverage report --include='$(PURE)' --skip-covered --show-missing --fail-under=95 | tail -n 30
+
+test-api: $(VENV) ## The operator against a real API server; no nodes, no root
+	$(call run_tier,api,$(wildcard tests/api),$(PYTHON))
+
+test-e2e: $(VENV) ## Chart, image and traffic on a whole cluster (the bed, or KUBECONFIG=…)
+	$(call run_tier,e2e,$(wildcard tests/cluster tests/e2e),$(PYTHON))
+
+## -- demo and benchmarks ----------------------------------------------------------------------------------------------
+
+demo: $(VENV) ## Cluster, chart, three simulated models, requests, an outage: the whole thing, watched
+	@$(PYTHON) demo/demo.py
+
+demo-down: ## Remove the demo, and the bed if there is one
+	@if [ -x $(PYTHON) ]; then $(PYTHON) demo/demo.py --down; else $(BED)/down; fi
+
+bench-%: $(VENV) ## Run one benchmark: bench-compile, bench-operator
+	@$(PYTHON) tests/bench/bench_$*.py $(ARGS)
+
+clean: ## Remove what was built here (the bed's cache stays: see CONTRIBUTING.md)
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .venv

@@ -1,0 +1,48 @@
+"""Writes the tables of docs/conditions.md from the enumerations in the code; with --check only compares."""
+
+import ast
+import re
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+SOURCE = Path("operator/moltbot_operator/conditions/reasons.py")
+PAGE = Path("docs/conditions.md")
+
+
+def members(name: str) -> list[tuple[str, str]]:
+    """(value, docstring) of each member of an enumeration, in the order of the source."""
+    tree = ast.parse(SOURCE.read_text())
+    body = next(node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
+    found = []
+    for member, text in pairwise(body):
+        if isinstance(member, ast.Assign) and isinstance(text, ast.Expr):
+            value, said = ast.literal_eval(member.value), ast.literal_eval(text.value)
+            found.append((value, " ".join(said.split())))
+    return found
+
+
+def table(name: str, title: str) -> str:
+    """A Markdown table."""
+    rows = [f"| `{value}` | {text} |" for value, text in members(name)]
+    return "\n".join([f"| {title} | meaning |", "| --- | --- |", *rows])
+
+
+def main() -> int:
+    """1 when --check finds a difference."""
+    page = PAGE.read_text()
+    written = page
+    for name, title in (("ConditionType", "type"), ("Reason", "reason")):
+        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        new = f"{begin}\n{table(name, title)}\n{end}"
+        written = re.sub(f"{begin}.*?{end}", new.replace("\\", r"\\"), written, flags=re.DOTALL)
+    if "--check" in sys.argv[1:]:
+        if written != page:
+            print(f"{PAGE} is not what {SOURCE} says: make crds fixes this", file=sys.stderr)
+        return int(written != page)
+    PAGE.write_text(written)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
