@@ -25,6 +25,15 @@ START_SECONDS = 180
 """How long a step of the start may take on a busy machine."""
 
 
+TOOLS = ("runc", "nft", "ip", "conntrack", "unshare", "nsenter", "gcc", "openssl", "buildah", "debootstrap")
+"""Programs of the machine that the node and its images need."""
+
+
+def _provide_tools() -> None:
+    if any(shutil.which(tool) is None for tool in TOOLS):
+        subprocess.run([str(HERE / "install-packages")], check=True)
+
+
 @contextmanager
 def _alone() -> Iterator[None]:
     """One start or end of a bed at a time on a machine."""
@@ -96,6 +105,7 @@ def up() -> str:
         if is_up():
             return "the bed is up already"
         cleaned = _clean()
+        _provide_tools()
         for component in build.components():
             build.build(component)
         archives = images.addon_archives()

@@ -13,6 +13,7 @@ import argparse
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 
@@ -67,14 +69,11 @@ class Component:
 
 def components(node: bool = True, tools: bool = True) -> list[Component]:
     """All components, or those parts of them that a bed without a node (or tools) needs."""
-    table = tomllib.loads((HERE / "versions.toml").read_text())
-    found = [
-        Component(
-            name=name,
-            **{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()},
-        )
-        for name, row in table.items()
-    ]
+    table: dict[str, dict[str, Any]] = tomllib.loads((HERE / "versions.toml").read_text())
+    found = []
+    for name, row in table.items():
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
+        found.append(Component(name=name, **fields))
     return [
         replace(
             component,
@@ -132,6 +131,8 @@ def _alone(component: Component) -> Iterator[None]:
 def build(component: Component) -> None:
     """Builds what is missing of a component."""
     if component.missing():
+        if shutil.which("go") is None:
+            raise RuntimeError(f"{component.name} has to be built, and there is no `go` on PATH: install Go")
         with _alone(component):
             _build(component, component.missing())
 
@@ -163,7 +164,7 @@ def main() -> int:
         if args.only in (None, component.name):
             try:
                 build(component)
-            except subprocess.CalledProcessError as error:
+            except (RuntimeError, subprocess.CalledProcessError) as error:
                 print(f"{component.name}: {error}; fix the cause and run this again", file=sys.stderr)
                 return 1
     return 0

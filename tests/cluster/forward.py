@@ -21,26 +21,31 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int) -> None:
-    inner: asyncio.StreamWriter | None = None
+    opened = [writer]
     # A connection that either side resets or that finds nobody is simply closed, as a router would.
     with contextlib.suppress(OSError, TimeoutError):
         there, inner = await asyncio.wait_for(asyncio.open_connection(host, port), CONNECT_SECONDS)
+        opened.append(inner)
         await asyncio.gather(_pump(reader, inner), _pump(there, writer))
-    for each in (writer, inner):
-        if each is not None:
-            each.close()
+    for each in opened:
+        each.close()
+
+
+async def _serve(target: str) -> None:
+    fd, address = target.split("=")
+    host, port = address.rsplit(":", 1)
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _carry(reader, writer, host, int(port))
+
+    server = await asyncio.start_server(carry, sock=socket.socket(fileno=int(fd)))
+    await server.serve_forever()
 
 
 async def forward(targets: list[str]) -> None:
     async with asyncio.TaskGroup() as group:
         for target in targets:
-            fd, address = target.split("=")
-            host, port = address.rsplit(":", 1)
-            server = await asyncio.start_server(
-                lambda reader, writer, host=host, port=int(port): _carry(reader, writer, host, port),
-                sock=socket.socket(fileno=int(fd)),
-            )
-            group.create_task(server.serve_forever())
+            group.create_task(_serve(target))
 
 
 if __name__ == "__main__":

@@ -88,10 +88,11 @@ class Node:
         """For ever: starts daemons that ended again and buries orphans, as a first process must."""
         while True:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
-            daemon = next((each for each in self._daemons if ended and each.pid == ended.si_pid), None)
+            if ended is None:  # nobody has ended (only with WNOHANG)
+                continue
+            daemon = next((each for each in self._daemons if each.pid == ended.si_pid), None)
             if daemon is None:
-                if ended is not None:
-                    os.waitpid(ended.si_pid, 0)
+                os.waitpid(ended.si_pid, 0)
                 continue
             print(f"{daemon.name} ended with {ended.si_status}, starting it again", flush=True)
             daemon.stop()

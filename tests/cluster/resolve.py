@@ -50,5 +50,6 @@ def resolve() -> tuple[Cluster, str]:
         return "node", "using the one-node bed built from source: Linux and root"
     return "none", (
         "no cluster: KUBECONFIG is not set, there is no Docker daemon with kind, and this is not root on"
-        " Linux; only the unit and api tiers can run here. Run as root on Linux, install kind, or set KUBECONFIG"
+        " Linux; only the unit and api tiers can run here."
+        " Remedy: run as root on Linux, install kind, or set KUBECONFIG"
     )
