@@ -130,7 +130,7 @@ class Deliveries:
         except Unusable as error:
             if file_signature(credential.source) != now:
                 return  # swapped while it was read: look again the next time
-            kept = credential.target.exists()
+            kept = _exists(credential.target)
             rest = "; the last usable value stays in use" if kept and state.value else ""
             state.problem = f"{name} {error}{rest}"
             if not kept:
@@ -138,6 +138,8 @@ class Deliveries:
             return  # not marked as seen: the kubelet adds a new key's link after it swapped `..data`
         except OSError as error:
             state.problem = f"{name} can't be read: {error.strerror}; tried again"
+            if not _exists(credential.target):  # Envoy must start for the others
+                self._write(credential.target, credential_resource(credential, None))
             return
         if self._write(credential.target, credential_resource(credential, value)):
             state.value, state.problem, state.seen = value, None, now
@@ -153,6 +155,10 @@ class Deliveries:
             self._consumers_problems = [
                 f"consumers' keys: {error.filename} can't be read: {error.strerror}; the last keys stay valid"
             ]
+            if not _exists(consumers.target):  # as above; nobody is let in until they can be read
+                self._write(
+                    consumers.target, consumers_resource(consumers.model_copy(update={"keys": ()}))[0]
+                )
             return
         if _signatures(consumers) != now:
             return  # swapped while it was read: nobody may lose a key for that, so look again the next time
@@ -162,7 +168,7 @@ class Deliveries:
     def _deliver_bootstrap(self) -> None:
         targets = [state.credential.target for state in self.credentials]
         targets += [self._config.consumers.target] if self._config.consumers else []
-        if all(target.exists() for target in targets):
+        if all(map(_exists, targets)):
             self.ready = self._write(self._config.bootstrap, self._bootstrap)
         if self.ready:
             _log.info("all files are written", extra={"revision": self._config.revision})
@@ -179,6 +185,14 @@ class Deliveries:
             return False
         self._write_problems.pop(path, None)
         return True
+
+
+def _exists(path: Path) -> bool:
+    """False also where it can't be told: writing then tells why."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _signatures(consumers: Consumers) -> tuple[object, ...]:

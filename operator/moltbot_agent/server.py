@@ -14,7 +14,9 @@ import logging
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 import orjson
 from aiohttp import web
@@ -27,6 +29,9 @@ from moltbot_agent.evidence import authorized, evidence, read_token
 from moltbot_agent.metrics import Metrics
 
 __all__ = ["Address", "Drainer", "drain_app", "evidence_app", "metrics_app", "serving"]
+
+EVIDENCE_TIMEOUT: Final = timedelta(seconds=0.8)
+"""Limit of each of the two calls to Envoy that evidence takes."""
 
 _log = logging.getLogger(__name__)
 
@@ -86,13 +91,17 @@ def metrics_app(deliveries: Deliveries, metrics: Metrics) -> web.Application:
 
 
 def evidence_app(config: AgentConfig, deliveries: Deliveries, admin: Admin, token: Path) -> web.Application:
-    """`/evidence`; the token is read at each request, so that it can be replaced."""
+    """`/evidence`; the token is read at each request, so that it can be replaced.
+
+    The operator waits 2 s, so an Envoy that hangs must be known to hang before.
+    """
+    quick = dataclasses.replace(admin, timeout=EVIDENCE_TIMEOUT)
 
     async def get_evidence(request: web.Request) -> web.Response:
         expected = read_token(token)
         if expected is None or not authorized(request.headers.get("authorization"), expected):
             return _json({"error": "the evidence token is needed: Authorization: Bearer …"}, 401)
-        return _json(await asyncio.to_thread(evidence, config, deliveries, admin, expected))
+        return _json(await asyncio.to_thread(evidence, config, deliveries, quick, expected))
 
     app = web.Application()
     app.add_routes([web.get("/evidence", get_evidence)])

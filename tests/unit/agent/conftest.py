@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import socket
 import sys
@@ -24,6 +25,7 @@ HTTP = "type.googleapis.com/envoy.extensions.filters.network.http_connection_man
 FILTERS = "type.googleapis.com/envoy.extensions.filters.http"
 UPSTREAM = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'tests' / 'provider'}"}
+ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)  # an image is compiled; here the first start compiles
 CONSUMERS_TEMPLATE = {
     "@type": f"{FILTERS}.api_key_auth.v3.ApiKeyAuth",
     "key_sources": [{"header": "Authorization"}],
@@ -32,9 +34,12 @@ CONSUMERS_TEMPLATE = {
 
 
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """Below the ports that the system gives to outgoing connections, which could take it meanwhile."""
+    while True:
+        port = random.randrange(20_000, 32_000)  # noqa: S311
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 async def until(condition, seconds: float = 10.0, what: str = "the condition") -> None:
@@ -213,7 +218,7 @@ class Gateway:
             str(binary()), *arguments_for(self.config.bootstrap, 1, "error"), stderr=asyncio.subprocess.PIPE
         )
         try:
-            await until(lambda: self.is_ready(process), 20, "Envoy's readiness")
+            await until(lambda: self.is_ready(process), 60, "Envoy's readiness")
             yield process
         finally:
             await end(process)
@@ -247,13 +252,18 @@ class Gateway:
         finally:
             await end(process)
 
-    async def healthy(self, client: aiohttp.ClientSession) -> bool:
-        """Whether the agent says so."""
-        try:
-            async with client.get(f"http://127.0.0.1:{self.metrics_port}/healthz") as response:
-                return response.status == 200
-        except aiohttp.ClientError:
+    async def healthy(self, client: aiohttp.ClientSession, agent) -> None:
+        """Wait until the agent says so; fails with its log where it ended."""
+
+        async def is_healthy() -> bool:
+            if agent.returncode is not None:
+                pytest.fail(f"the agent ended: {(await agent.stderr.read()).decode()[-2000:]}")
+            with contextlib.suppress(aiohttp.ClientError):
+                async with client.get(f"http://127.0.0.1:{self.metrics_port}/healthz") as response:
+                    return response.status == 200
             return False
+
+        await until(is_healthy, 60, "the agent's health")
 
     def url(self, path: str = "/v1/chat/completions") -> str:
         return f"http://127.0.0.1:{self.port}{path}"

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -186,6 +187,25 @@ def test_unreadable_sources_keep_what_is_there_and_are_tried_again(gateway, run,
     assert keys_of(run / "consumers.json") == {"new-key": "web", "key-b": "batch"}
 
 
+def test_sources_unreadable_from_the_start_do_not_keep_envoy_from_starting(gateway, run, monkeypatch):
+    delivered = gateway.deliveries()
+
+    def broken(_path):
+        raise PermissionError(13, "Permission denied", "/etc/x")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "read_value", broken)
+        patch.setattr(module, "read_folder", broken)
+        delivered.run_once()
+        assert delivered.ready
+        assert secret_of(run / "one.json") is None
+        assert keys_of(run / "consumers.json") == {}
+    delivered.run_once()
+    assert delivered.problems == []
+    assert secret_of(run / "one.json") == "Bearer key-of-one"
+    assert keys_of(run / "consumers.json") == {"key-a": "web", "key-b": "batch"}
+
+
 def test_failed_write_is_retried_and_holds_the_bootstrap_back(gateway, run, monkeypatch):
     delivered = gateway.deliveries()
     refused = {"one.json", "consumers.json"}
@@ -238,6 +258,37 @@ def test_key_whose_link_comes_after_the_swap_is_found(gateway, run):
     delivered.run_once()
     assert secret_of(run / "one.json") == "Bearer late"
     assert delivered.problems == []
+
+
+def project(volume: Path, version: str, files: dict[str, str]) -> None:
+    """A projected volume: `<folder>` is a link below `..data`, so no folder has a `..data` of its own."""
+    for name, content in files.items():
+        path = volume / version / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        link = volume / path.parent.name
+        if not link.is_symlink():
+            link.symlink_to(f"..data/{path.parent.name}")
+    (volume / "..data_tmp").symlink_to(version)
+    (volume / "..data_tmp").replace(volume / "..data")
+
+
+def test_credentials_in_one_projected_volume(gateway, run, tmp_path):
+    volume = tmp_path / "projected"
+    project(volume, "..1", {"one/token": "first", "two/token": "other"})
+    credentials = tuple(
+        credential.model_copy(update={"source": volume / name / "token"})
+        for name, credential in zip(("one", "two"), gateway.config.credentials, strict=True)
+    )
+    delivered = module.Deliveries(gateway.config.model_copy(update={"credentials": credentials}), {})
+    delivered.run_once()
+    assert (secret_of(run / "one.json"), secret_of(run / "two.json")) == ("Bearer first", "Bearer other")
+    before = stamps(run)
+    project(volume, "..2", {"one/token": "secnd", "two/token": "other"})
+    delivered.run_once()
+    assert (secret_of(run / "one.json"), secret_of(run / "two.json")) == ("Bearer secnd", "Bearer other")
+    after = stamps(run)
+    assert {name for name in after if after[name] != before[name]} == {"one.json"}
 
 
 def test_state_does_not_show_its_value(gateway):

@@ -125,9 +125,9 @@ async def prestop(gateway, environment, *arguments) -> tuple[int, str]:
     return process.returncode, out.decode()
 
 
-async def test_prestop_asks_the_agent(gateway, client, environment, eventually):
-    async with gateway.agent("--drain-settle-s", "0.1"):
-        await eventually(lambda: gateway.healthy(client), 20, "the agent's health")
+async def test_prestop_asks_the_agent(gateway, client, environment):
+    async with gateway.agent("--drain-settle-s", "0.1") as agent:
+        await gateway.healthy(client, agent)
         status, said = await prestop(gateway, environment)
     assert status == 0
     assert '"drained":true' in said

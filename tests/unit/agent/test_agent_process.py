@@ -29,7 +29,7 @@ async def test_start_to_served_request_and_hot_credentials(make_gateway, client,
         gateway.secret("consumers/web", {"a": "consumer-key"})
         began = time.monotonic()
         async with gateway.agent() as agent:
-            await eventually(lambda: gateway.healthy(client), 20, "health")
+            await gateway.healthy(client, agent)
             print(f"agent healthy after {time.monotonic() - began:.3f} s")
             async with gateway.envoy():
                 assert await ask(client, gateway) == 200
@@ -70,8 +70,8 @@ async def test_envoy_starts_without_the_secret_and_picks_it_up(make_gateway, cli
     async with Provider(name="one", expect={"authorization": ["Bearer late"]}) as one:
         gateway = make_gateway({"one": one.port})
         gateway.secret("credentials/one", {})
-        async with gateway.agent():
-            await eventually(lambda: gateway.healthy(client), 20, "health")
+        async with gateway.agent() as agent:
+            await gateway.healthy(client, agent)
             async with gateway.envoy():
                 assert await ask(client, gateway) == 401
                 assert one.requests.total == 0
@@ -89,7 +89,7 @@ async def test_agent_dying_and_starting_again_touches_no_traffic(make_gateway, c
         gateway.secret("consumers/web", {"a": "consumer-key"})
         run = gateway.folder / "run"
         async with gateway.agent() as agent:
-            await eventually(lambda: gateway.healthy(client), 20, "health")
+            await gateway.healthy(client, agent)
             before = {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in run.iterdir()}
             async with gateway.envoy():
                 done, statuses = asyncio.Event(), []
@@ -101,8 +101,8 @@ async def test_agent_dying_and_starting_again_touches_no_traffic(make_gateway, c
                 loading = asyncio.create_task(load())
                 agent.kill()
                 await agent.wait()
-                async with gateway.agent():
-                    await eventually(lambda: gateway.healthy(client), 20, "health again")
+                async with gateway.agent() as second:
+                    await gateway.healthy(client, second)
                     await eventually(lambda: len(statuses) > 50, 20, "50 requests")
                     done.set()
                     await loading
@@ -111,7 +111,7 @@ async def test_agent_dying_and_starting_again_touches_no_traffic(make_gateway, c
         assert after == before
 
 
-async def test_evidence_needs_the_token_which_may_change(make_gateway, client, eventually):
+async def test_evidence_needs_the_token_which_may_change(make_gateway, client):
     gateway = make_gateway()
     url = f"http://127.0.0.1:{gateway.evidence_port}/evidence"
 
@@ -119,8 +119,8 @@ async def test_evidence_needs_the_token_which_may_change(make_gateway, client, e
         async with client.get(url, headers=headers) as response:
             return response.status
 
-    async with gateway.agent():
-        await eventually(lambda: gateway.healthy(client), 20, "health")
+    async with gateway.agent() as agent:
+        await gateway.healthy(client, agent)
         assert await status() == 401
         assert await status(authorization="Bearer wrong") == 401
         assert await status(authorization="Basic evidence-token") == 401
@@ -159,11 +159,23 @@ async def test_port_in_use_ends_the_agent_with_a_message(make_gateway):
     assert "can't listen" in log[-1]["message"]
 
 
+async def test_envoy_that_hangs_is_not_live_and_known_within_the_operators_2_seconds(make_gateway, client):
+    async with Provider() as silent:
+        await silent.fault("hang")
+        gateway = make_gateway(admin_port=silent.port)
+        async with gateway.agent() as agent:
+            await gateway.healthy(client, agent)
+            began = time.monotonic()
+            seen = await evidence(client, gateway)
+            assert time.monotonic() - began < 2
+    assert seen["envoy"]["live"] is False
+
+
 async def test_consumer_without_keys_is_locked_out_and_others_are_not(make_gateway, client, eventually):
     async with Provider(name="one") as one:
         gateway = make_gateway({"one": one.port}, consumers=("web", "batch"))
-        async with gateway.agent():
-            await eventually(lambda: gateway.healthy(client), 20, "health")
+        async with gateway.agent() as agent:
+            await gateway.healthy(client, agent)
             async with gateway.envoy():
                 assert await ask(client, gateway) == 401
                 assert len((await evidence(client, gateway))["problems"]) == 2
