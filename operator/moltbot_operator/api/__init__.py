@@ -14,18 +14,16 @@ from moltbot_operator.api.auth import (
     SigningKey,
 )
 from moltbot_operator.api.backend import (
+    NEEDS_ENDPOINT,
     AllowedNamespaces,
     AllowedRoutes,
     Capability,
-    CircuitBreaker,
     Endpoint,
     EndpointService,
     EndpointTLS,
-    Limits,
     ModelBackend,
     ModelBackendSpec,
     Provider,
-    Timeouts,
 )
 from moltbot_operator.api.backend_status import CredentialStatus, ModelBackendStatus, ObservedStatus
 from moltbot_operator.api.consumer import (
@@ -43,6 +41,7 @@ from moltbot_operator.api.endpoint import (
     CredentialHeader,
     ResolvedEndpoint,
     credential_header,
+    is_ip_address,
     resolve_endpoint,
 )
 from moltbot_operator.api.failover import (
@@ -141,6 +140,7 @@ from moltbot_operator.api.rule import (
     Selection,
 )
 from moltbot_operator.api.support import unsupported_backend, unsupported_route
+from moltbot_operator.api.traffic import CircuitBreaker, Limits, Timeouts
 from moltbot_operator.api.worker import (
     Autoscaling,
     AutoscalingMode,
@@ -159,6 +159,7 @@ from moltbot_operator.api.worker import (
 __all__ = [
     "JWKS",
     "MAX_RULES",
+    "NEEDS_ENDPOINT",
     "PRESETS",
     "APIKeyAuth",
     "AccuracyFeed",
@@ -283,6 +284,7 @@ __all__ = [
     "WorkerStatus",
     "credential_header",
     "format_duration",
+    "is_ip_address",
     "parse_duration",
     "parse_manifest",
     "read_manifests",

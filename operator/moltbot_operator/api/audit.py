@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from moltbot_operator.api.fields import Text, Unique
+from moltbot_operator.api.constraints import Text, Unique
 from moltbot_operator.api.model import ApiModel
 
 __all__ = ["Audit", "AuditDestination"]

@@ -6,8 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from moltbot_operator.api.constraints import Text
 from moltbot_operator.api.duration import DurationBounds
-from moltbot_operator.api.fields import Flag, HeaderName, HttpUrl, Sentence, Text
+from moltbot_operator.api.fields import Flag, HeaderName, HttpUrl, Sentence
 from moltbot_operator.api.model import ApiModel, Check
 from moltbot_operator.api.references import SecretKeyRef
 

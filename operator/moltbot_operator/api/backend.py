@@ -1,6 +1,5 @@
 """ModelBackend: one model behind one endpoint."""
 
-from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -8,16 +7,14 @@ from pydantic import Field
 
 from moltbot_operator.api.auth import Auth, AuthType
 from moltbot_operator.api.backend_status import ModelBackendStatus
-from moltbot_operator.api.duration import DurationBounds
+from moltbot_operator.api.constraints import Unique
 from moltbot_operator.api.fields import (
     DNS_LABEL,
     HostName,
     HttpUrl,
     ModelName,
     ObjectName,
-    Percent,
     Port,
-    Unique,
     UrlPath,
     is_dns_label,
 )
@@ -26,21 +23,19 @@ from moltbot_operator.api.model import ApiModel, Check
 from moltbot_operator.api.objectives import Objectives
 from moltbot_operator.api.references import CaRef
 from moltbot_operator.api.rotation import IssuerType, Rotation
+from moltbot_operator.api.traffic import CircuitBreaker, Limits, Timeouts
 
 __all__ = [
     "NEEDS_ENDPOINT",
     "AllowedNamespaces",
     "AllowedRoutes",
     "Capability",
-    "CircuitBreaker",
     "Endpoint",
     "EndpointService",
     "EndpointTLS",
-    "Limits",
     "ModelBackend",
     "ModelBackendSpec",
     "Provider",
-    "Timeouts",
 ]
 
 
@@ -97,7 +92,7 @@ class Endpoint(ApiModel):
 
     url: HttpUrl | None = None
     """Base URL including the path prefix, such as https://api.example.com/v1. Without a path the prefix is
-    `/v1`; an explicit `/` means the root."""
+    the provider's own: `/v1` for most, `/openai/v1` for AzureOpenAI. An explicit `/` means the root."""
     service: EndpointService | None = None
     """A Service in the backend's own namespace, instead of a URL; plain HTTP unless tls is given."""
     tls: EndpointTLS | None = None
@@ -116,52 +111,6 @@ class Endpoint(ApiModel):
             ".url",
         ),
     )
-
-
-class Limits(ApiModel):
-    """What the backend can take; traffic above spills to the next backend of the rule."""
-
-    requests_per_second: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
-    """Requests a second, per gateway pod."""
-    burst: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
-    """Requests that may come at once above the rate; by default one second's worth."""
-    max_connections: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
-    """Connections, per gateway pod; with HTTP/1.1 also the requests at the same time."""
-    max_pending_requests: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
-    """Requests that wait for a connection, per gateway pod."""
-
-    checks = (
-        Check(
-            "!has(self.burst) || has(self.requestsPerSecond)",
-            lambda self: self.burst is None or self.requests_per_second is not None,
-            "burst needs requestsPerSecond: add it or remove burst",
-            ".burst",
-        ),
-    )
-
-
-class CircuitBreaker(ApiModel):
-    """When a failing backend is left out (ejected) for a while, so that requests go to the others at once."""
-
-    error_rate_percent: Percent = 50
-    """Share of failed requests within the interval that ejects the backend."""
-    minimum_requests: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 10
-    """Requests within the interval below which nothing is concluded."""
-    interval: Annotated[timedelta, DurationBounds("100ms", "1h")] = timedelta(seconds=10)
-    """How often the share is computed."""
-    ejection_time: Annotated[timedelta, DurationBounds("100ms", "1h")] = timedelta(seconds=30)
-    """How long the backend is left out; longer each time it happens again at once."""
-
-
-class Timeouts(ApiModel):
-    """How long to wait for the backend."""
-
-    connect: Annotated[timedelta, DurationBounds("1ms", "5m")] = timedelta(seconds=5)
-    """For a connection, TLS included."""
-    first_byte: Annotated[timedelta, DurationBounds("1ms", "1h")] = timedelta(seconds=60)
-    """From the request to the answer's headers, for each attempt."""
-    idle: Annotated[timedelta, DurationBounds("1ms", "24h")] = timedelta(minutes=5)
-    """Longest silence within an answer."""
 
 
 class AllowedNamespaces(StrEnum):

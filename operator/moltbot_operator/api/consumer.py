@@ -5,8 +5,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from moltbot_operator.api.constraints import Text
 from moltbot_operator.api.duration import DurationBounds
-from moltbot_operator.api.fields import BackendList, HttpUrl, Name, Sentence, Text
+from moltbot_operator.api.fields import BackendList, HttpUrl, Name, Sentence
 from moltbot_operator.api.model import ApiModel, Check
 from moltbot_operator.api.references import ConfigMapKeyRef, SecretRef
 

@@ -8,8 +8,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandle
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
+from moltbot_operator.api.constraints import WithListType
 from moltbot_operator.api.duration import Duration, DurationBounds
-from moltbot_operator.api.fields import WithListType
 from moltbot_operator.api.model import ApiModel, Check
 
 __all__ = [

@@ -6,8 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from moltbot_operator.api.constraints import Unique
 from moltbot_operator.api.duration import Duration, DurationBounds
-from moltbot_operator.api.fields import BackendReference, Name, Unique
+from moltbot_operator.api.fields import BackendReference, Name
 from moltbot_operator.api.model import ApiModel
 from moltbot_operator.api.references import ConfigMapRef
 

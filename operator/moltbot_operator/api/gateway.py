@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, WithJsonSchema
 
-from moltbot_operator.api.fields import LabelKey, LabelValue, Port, Text
+from moltbot_operator.api.constraints import Text
+from moltbot_operator.api.fields import LabelKey, LabelValue, Port
 from moltbot_operator.api.model import ApiModel, Check
 from moltbot_operator.api.quantity import Quantity
 from moltbot_operator.api.references import SecretRef

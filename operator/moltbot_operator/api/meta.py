@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from moltbot_operator.api.fields import Keyed, LabelKey, LabelValue, Text
+from moltbot_operator.api.constraints import Keyed, Text
+from moltbot_operator.api.fields import LabelKey, LabelValue
 from moltbot_operator.api.model import ApiModel, Check, OpenModel
 
 __all__ = [

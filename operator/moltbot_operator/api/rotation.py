@@ -4,8 +4,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
 
+from moltbot_operator.api.constraints import Text
 from moltbot_operator.api.duration import DurationBounds
-from moltbot_operator.api.fields import HeaderName, HttpUrl, Name, Sentence, Text
+from moltbot_operator.api.fields import HeaderName, HttpUrl, Name, Sentence
 from moltbot_operator.api.model import ApiModel, Check
 from moltbot_operator.api.references import SecretKeyRef
 

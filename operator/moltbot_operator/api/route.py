@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from moltbot_operator.api.audit import Audit
+from moltbot_operator.api.constraints import Keyed
 from moltbot_operator.api.consumer import Consumer
-from moltbot_operator.api.fields import Keyed, is_dns_label
+from moltbot_operator.api.fields import is_dns_label
 from moltbot_operator.api.gateway import Gateway
 from moltbot_operator.api.meta import ObjectMeta
 from moltbot_operator.api.model import ApiModel, Check

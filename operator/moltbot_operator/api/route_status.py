@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from moltbot_operator.api.fields import Keyed, Text
+from moltbot_operator.api.constraints import Keyed, Text
 from moltbot_operator.api.meta import Conditions
 from moltbot_operator.api.model import OpenModel
 

@@ -6,8 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from moltbot_operator.api.constraints import Keyed, Text
 from moltbot_operator.api.duration import DurationBounds
-from moltbot_operator.api.fields import Keyed, Name, Text
+from moltbot_operator.api.fields import Name
 from moltbot_operator.api.model import ApiModel, Check
 from moltbot_operator.api.references import SecretKeyRef
 

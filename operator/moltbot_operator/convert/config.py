@@ -16,11 +16,12 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from moltbot_operator.api.constraints import Text
 from moltbot_operator.api.duration import Duration
 from moltbot_operator.api.failover import RetryCondition
-from moltbot_operator.api.fields import ModelName, RuleName, Text
-from moltbot_operator.api.regex import RE2_REMEDY, is_re2
+from moltbot_operator.api.fields import ModelName, RuleName
 from moltbot_operator.api.route import MAX_RULES
+from moltbot_operator.compile.re2 import fault
 from moltbot_operator.errors import ConversionError
 
 __all__ = ["ConfigCandidate", "ConfigFailover", "ConfigRoute", "ModelsConfig", "faults", "parse_config"]
@@ -43,8 +44,10 @@ def _weight(value: Any) -> Decimal:
 
 
 def _re2(pattern: str) -> str:
-    if not is_re2(pattern):
-        raise PydanticCustomError("pattern", "{remedy}", {"remedy": RE2_REMEDY})
+    if (wrong := fault(pattern)) is not None:
+        raise PydanticCustomError(
+            "pattern", "this is no regular expression of RE2: {wrong}", {"wrong": wrong}
+        )
     return pattern
 
 
@@ -164,17 +167,17 @@ def parse_config(config: Mapping[str, Any] | str, source: str) -> ModelsConfig:
 
 def faults(error: ValidationError, *start: str | int) -> Iterator[str]:
     """A line for each fault: JSON path and remedy; `start` is the path of what was validated."""
-    for fault in error.errors(include_url=False):
+    for found in error.errors(include_url=False):
         at = ""
-        for part in (*start, *fault["loc"]):
+        for part in (*start, *found["loc"]):
             at += f"[{part}]" if isinstance(part, int) else f".{part}"
-        match fault["type"]:
+        match found["type"]:
             case "extra_forbidden":
                 message = "this field is unknown: remove it or correct its name"
             case "missing":
                 message = "this field is missing: add it"
             case _:
-                message = fault["msg"]
+                message = found["msg"]
         yield f"{at.lstrip('.') or 'the file'}: {message}"
 
 

@@ -10,7 +10,7 @@ from moltbot_operator.errors import InvalidInput
 
 sys.path.append(str(Path(__file__).parents[2] / "api"))
 
-from bad_input import CASES, GOOD, Case  # noqa: E402
+from bad_input import CASES, GOOD, Case
 
 
 @pytest.mark.parametrize("kind", GOOD)
