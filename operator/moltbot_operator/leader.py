@@ -25,8 +25,8 @@ from moltbot_operator.telemetry.metrics import Metrics
 
 __all__ = ["Leader", "end_tasks"]
 
-SYNC_LIMIT: Final = timedelta(minutes=2)
-"""Longest wait for the cache to be full."""
+WATCH_LIMIT: Final = timedelta(minutes=5)
+"""Longest wait for kopf to have listed every kind and begun to watch it."""
 
 
 @dataclass
@@ -98,12 +98,11 @@ class Leader:
         scopes: Iterable[Scope],
         watchers: Iterable[MetadataWatcher],
     ) -> None:
-        async with asyncio.timeout(SYNC_LIMIT.total_seconds()):
-            await gate.wait(SYNC_LIMIT / 2)
-            for scope in scopes:
-                await heal(self.cluster, self.feed, scope)
-            for watcher in watchers:
-                await watcher.listed.wait()
+        await gate.wait(WATCH_LIMIT)
+        for scope in scopes:
+            await heal(self.cluster, self.feed, scope)
+        for watcher in watchers:
+            await watcher.listed.wait()
         self._syncing = False
         self.metrics.synced()
         structlog.get_logger(__name__).info("cache full, reconciling", keys=self.queue.depth)

@@ -14,7 +14,7 @@ from moltbot_operator.api import (
     Endpoint,
     ModelBackend,
     MoltBotRoute,
-    read_manifests,
+    parse_manifest,
     unsupported_backend,
     unsupported_route,
 )
@@ -102,10 +102,8 @@ class Manifests:
                 f"ModelBackend {ref} does not allow routes of namespace {namespace}: set its "
                 "spec.allowedRoutes.namespaces",
             )
-        key = credential(backend.spec)
-        if key is not None:
-            return self._missing_secret(ref.namespace, key.secret_ref.name, key.secret_ref.key)
-        return None
+        sent = credential(ref, backend.spec)
+        return None if sent is None else self._missing_secret(sent.namespace, sent.secret, sent.key)
 
     def _missing_secret(self, namespace: str, name: str, key: str | None = None) -> Problem | None:
         found = self.data.get(("Secret", namespace, name))
@@ -139,21 +137,38 @@ def _parts(file: Path, text: str) -> Iterable[tuple[str, str]]:
 
 def _read_part(found: Manifests, source: str, text: str) -> None:
     try:
-        documents = [document for document in yaml.safe_load_all(text) if document is not None]
+        documents = [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
     except yaml.YAMLError as error:
         raise InvalidInput(f"{source}: this is no YAML: {error}") from error
-    ours = []
     for document in documents:
-        if isinstance(document, dict) and document.get("kind") in _DATA_KINDS:
+        if not isinstance(document, dict):
+            raise InvalidInput(f"{source}: write objects with apiVersion, kind, metadata and spec")
+        if document.get("kind") in _DATA_KINDS:
             _read_data(found, source, document)
         else:
-            ours.append(document)
-    for manifest in read_manifests(yaml.safe_dump_all(ours), source):
-        ref = BackendRef(manifest.metadata.namespace or _NAMESPACE, manifest.metadata.name)
-        held: dict[BackendRef, Any] = found.routes if isinstance(manifest, MoltBotRoute) else found.backends
-        if ref in held:
-            raise InvalidInput(f"{source}: {manifest.kind} {ref} is given twice: remove one")
-        held[ref] = manifest
+            _read_resource(found, source, document)
+
+
+class _Loader(yaml.CSafeLoader):
+    """YAML as kubectl reads it: a date is text, not a time."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _read_resource(found: Manifests, source: str, document: dict[str, Any]) -> None:
+    try:
+        manifest = parse_manifest(document)
+    except InvalidInput as error:
+        raise InvalidInput("\n".join(f"{source}: {line}" for line in str(error).splitlines())) from error
+    ref = BackendRef(manifest.metadata.namespace or _NAMESPACE, manifest.metadata.name)
+    held: dict[BackendRef, Any] = found.routes if isinstance(manifest, MoltBotRoute) else found.backends
+    if ref in held:
+        raise InvalidInput(f"{source}: {manifest.kind} {ref} is given twice: remove one")
+    held[ref] = manifest
 
 
 def _read_data(found: Manifests, source: str, document: dict[str, Any]) -> None:

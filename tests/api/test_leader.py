@@ -1,4 +1,4 @@
-"""Two operator processes and one Lease, on a real API server; each process has a user of its own in the audit log."""
+"""Operator processes and one Lease, on a real API server; in the audit log each has a user of its own."""
 
 import asyncio
 import os
@@ -19,10 +19,13 @@ from moltbot_operator.kube.kinds import LEASE
 
 pytestmark = pytest.mark.api
 
-DURATION, DEADLINE, RETRY = 4.0, 2.5, 0.5
+DURATION, DEADLINE, RETRY = 6.0, 4.0, 0.5
 """Of the Lease, seconds."""
 
-SLACK = 2.0
+START = 90.0
+"""Longest start of a process on a busy machine, seconds."""
+
+SLACK = 3.0
 """For a busy machine."""
 
 
@@ -61,10 +64,14 @@ async def replica(bed: Any, namespace: str, name: str, folder: Path):
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "moltbot_operator.cli", "operator",
-            env={**os.environ, **{key: str(value) for key, value in given.items()}}, stdout=output, stderr=output,
+            env={**os.environ, **{key: str(value) for key, value in given.items()}},
+            stdout=output, stderr=output,
         )  # fmt: skip
     try:
         yield Replica(user, process, log)
+    except AssertionError as error:
+        error.add_note(f"{name} said:\n{log.read_text()[-3000:]}")
+        raise
     finally:
         if process.returncode is None:
             process.kill()
@@ -72,7 +79,9 @@ async def replica(bed: Any, namespace: str, name: str, folder: Path):
 
 
 async def holder(kube: KubeCluster, namespace: str) -> str | None:
-    found = [each for each in await kube.list(LEASE, namespace) if each["metadata"]["name"] == "moltbot-operator"]
+    found = [
+        each for each in await kube.list(LEASE, namespace) if each["metadata"]["name"] == "moltbot-operator"
+    ]
     return found[0]["spec"].get("holderIdentity") if found else None
 
 
@@ -104,11 +113,11 @@ def writes(bed: Any, replica: Replica) -> list[tuple[float, str, str]]:
 
 async def test_a_killed_leader_is_followed_within_the_lease_time(api_bed, kube, namespace, tmp_path):
     async with replica(api_bed, namespace, "a", tmp_path) as a:
-        await until_held_by(kube, namespace, "a", 30)
+        await until_held_by(kube, namespace, "a", START)
         async with replica(api_bed, namespace, "b", tmp_path) as b:
-            await eventually("b stands by", lambda: said(b, "standing by"), 30)
+            await eventually("b stands by", lambda: said(b, "standing by"), START)
             a.signal(signal.SIGKILL)
-            taken = await until_held_by(kube, namespace, "b", 30)
+            taken = await until_held_by(kube, namespace, "b", START)
             assert taken <= DURATION + 2 * RETRY + SLACK
             await asyncio.sleep(1)
             last_of_a = max(when for when, *_ in writes(api_bed, a))
@@ -119,7 +128,7 @@ async def test_a_killed_leader_is_followed_within_the_lease_time(api_bed, kube, 
 
 @contextmanager
 def outage(bed: Any):
-    """The API server is down. It is started again by this thread: its process ends with the thread that starts it."""
+    """The API server is down. This thread starts it again: it ends with the thread that started it."""
     bed.stop_apiserver()
     try:
         yield
@@ -133,9 +142,9 @@ async def said(which: Replica, words: str) -> bool:
 
 async def test_a_stopped_leader_hands_over_at_once(api_bed, kube, namespace, tmp_path):
     async with replica(api_bed, namespace, "a", tmp_path) as a:
-        await eventually("a works", lambda: said(a, "cache full"), 30)
+        await eventually("a works", lambda: said(a, "cache full"), START)
         async with replica(api_bed, namespace, "b", tmp_path) as b:
-            await eventually("b stands by", lambda: said(b, "standing by"), 30)
+            await eventually("b stands by", lambda: said(b, "standing by"), START)
             a.signal(signal.SIGTERM)
             assert await a.ended(15) == 0, a.log.read_text()
             assert await until_held_by(kube, namespace, "b", 10) <= RETRY + SLACK
@@ -146,9 +155,9 @@ async def test_a_stopped_leader_hands_over_at_once(api_bed, kube, namespace, tmp
 
 async def test_a_standby_stops_at_once_and_writes_nothing(api_bed, kube, namespace, tmp_path):
     async with replica(api_bed, namespace, "a", tmp_path):
-        await until_held_by(kube, namespace, "a", 30)
+        await until_held_by(kube, namespace, "a", START)
         async with replica(api_bed, namespace, "b", tmp_path) as b:
-            await eventually("b stands by", lambda: said(b, "standing by"), 30)
+            await eventually("b stands by", lambda: said(b, "standing by"), START)
             b.signal(signal.SIGTERM)
             assert await b.ended(10) == 0, b.log.read_text()
             assert writes(api_bed, b) == []
@@ -157,10 +166,10 @@ async def test_a_standby_stops_at_once_and_writes_nothing(api_bed, kube, namespa
 
 async def test_a_suspended_leader_that_wakes_writes_nothing_and_ends(api_bed, kube, namespace, tmp_path):
     async with replica(api_bed, namespace, "a", tmp_path) as a:
-        await eventually("a works", lambda: said(a, "cache full"), 30)
+        await eventually("a works", lambda: said(a, "cache full"), START)
         async with replica(api_bed, namespace, "b", tmp_path) as b:
             a.signal(signal.SIGSTOP)
-            await until_held_by(kube, namespace, "b", 30)
+            await until_held_by(kube, namespace, "b", START)
             woken = time.time()
             a.signal(signal.SIGCONT)
             assert await a.ended(15) == 1, a.log.read_text()
@@ -170,9 +179,9 @@ async def test_a_suspended_leader_that_wakes_writes_nothing_and_ends(api_bed, ku
             assert b.process.returncode is None
 
 
-async def test_an_outage_longer_than_the_deadline_ends_the_leader(api_bed, kube, namespace, tmp_path):
+async def test_an_outage_longer_than_the_deadline_ends_the_leader(api_bed, namespace, tmp_path):
     async with replica(api_bed, namespace, "a", tmp_path) as a:
-        await eventually("a works", lambda: said(a, "cache full"), 30)
+        await eventually("a works", lambda: said(a, "cache full"), START)
         with outage(api_bed):
             assert await a.ended(DEADLINE + 15) == 1, a.log.read_text()
             assert "not renewed" in a.log.read_text()
@@ -182,9 +191,9 @@ async def test_without_an_api_server_a_standby_waits(api_bed, kube, namespace, t
     with outage(api_bed):
         waiting = replica(api_bed, namespace, "a", tmp_path)
         a = await waiting.__aenter__()
-        await eventually("a notices", lambda: said(a, "lease not reachable"), 30)
+        await eventually("a notices", lambda: said(a, "lease not reachable"), START)
     try:
-        await until_held_by(kube, namespace, "a", 30)
+        await until_held_by(kube, namespace, "a", START)
         assert a.process.returncode is None
     finally:
         await waiting.__aexit__(None, None, None)

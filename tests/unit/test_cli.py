@@ -1,7 +1,12 @@
+# ruff: noqa: ARG005 - stand-ins have the signatures of what they stand for
+
 import json
+import logging
 import sys
 
 import pytest
+import structlog
+
 from moltbot_operator import cli
 from moltbot_operator.settings import product_version
 
@@ -19,7 +24,12 @@ def moltbot(monkeypatch, capsys):
         captured = capsys.readouterr()
         return int(caught.value.code or 0), captured.out, captured.err
 
-    return run
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield run
+    root.handlers[:], root.level = handlers, level  # `moltbot operator` sets up logging for its process
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
 
 
 def test_version(moltbot):
@@ -64,13 +74,6 @@ def test_an_operator_without_a_cluster_ends_with_1_and_says_so_in_json(moltbot, 
     assert "no way to the API server" in last["reason"]
 
 
-CONFIG = {
-    "models": {
-        "pro": {"provider": "openai", "model": "dialog_pro"},
-    }
-}
-
-
 def test_convert_of_a_missing_file_names_it(moltbot, tmp_path):
     code, _, err = moltbot("convert", str(tmp_path / "absent.json"))
     assert code == 1
@@ -89,7 +92,9 @@ def test_convert_prints_or_writes(moltbot, tmp_path, monkeypatch):
     from moltbot_operator import convert
 
     monkeypatch.setattr(
-        convert, "convert_text", lambda text, *, source, namespace: {"a.yaml": "a: 1\n", "b.yaml": "---\nb: 2\n"}
+        convert,
+        "convert_text",
+        lambda text, *, source, namespace: {"a.yaml": "a: 1\n", "b.yaml": "---\nb: 2\n"},
     )
     file = tmp_path / "models.config.json"
     file.write_text("{}")
@@ -111,7 +116,7 @@ def test_convert_to_where_nothing_can_be_written(moltbot, tmp_path, monkeypatch)
     assert "can't be written" in err
 
 
-def test_serve_passes_its_options_and_the_exit_code(moltbot, tmp_path, monkeypatch):
+def test_serve_passes_its_options_and_the_exit_code(moltbot, monkeypatch):
     from moltbot_operator import serve
 
     given = {}
@@ -121,7 +126,9 @@ def test_serve_passes_its_options_and_the_exit_code(moltbot, tmp_path, monkeypat
         return 3
 
     monkeypatch.setattr(serve, "run", run)
-    code, *_ = moltbot("serve", "a.yaml", "b.yaml", "-p", "0", "--route", "r", "--endpoint", "m=http://127.0.0.1:1/v1")
+    code, *_ = moltbot(
+        "serve", "a.yaml", "b.yaml", "-p", "0", "--route", "r", "--endpoint", "m=http://127.0.0.1:1/v1"
+    )
     assert code == 3
     assert given == {
         "files": ["a.yaml", "b.yaml"], "route": "r", "address": "127.0.0.1", "port": 0,

@@ -1,6 +1,7 @@
 from datetime import timedelta
 
 import pytest
+
 from moltbot_operator.errors import InvalidInput
 from moltbot_operator.settings import Settings
 
@@ -58,5 +59,7 @@ def test_a_bad_value_is_refused_by_the_name_of_its_variable(variable, value):
 
 
 def test_lease_times_must_fit_together():
-    with pytest.raises(InvalidInput, match="^the lease needs retry_period < renew_deadline < lease_duration"):
+    with pytest.raises(
+        InvalidInput, match=r"^the lease needs retry_period < renew_deadline < lease_duration"
+    ):
         Settings.from_env({"MOLTBOT_LEASE_DURATION": "5"})

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Final, Self
 
 import aiohttp
+import structlog
+import yaml
 from kubernetes.aio import config as loaders
 from kubernetes.aio.client import Configuration
 from yarl import URL
@@ -27,6 +29,9 @@ TOKEN_AGE: Final = timedelta(minutes=1)
 """How old a token read from a kubeconfig may get before it is read again (its plugin asked again)."""
 
 DEFAULT_KUBECONFIG: Final = Path("~/.kube/config")
+
+_UNREADABLE: Final = (loaders.ConfigException, OSError, yaml.YAMLError, TypeError, AttributeError, ValueError)
+"""What the loader raises for a kubeconfig or token that is absent, empty or of another shape."""
 
 _VERBS: Final = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
@@ -67,6 +72,7 @@ class Connection:
         self._configuration = configuration
         self._kubeconfig = kubeconfig
         self._read_at = asyncio.get_running_loop().time()
+        self._last: str | None = None
 
     @classmethod
     async def open(cls, kubeconfig: str = "") -> Self:
@@ -80,7 +86,7 @@ class Connection:
                 except loaders.ConfigException:
                     kubeconfig = str(DEFAULT_KUBECONFIG.expanduser())
             await _load(kubeconfig, configuration)
-        except (loaders.ConfigException, OSError) as error:
+        except _UNREADABLE as error:
             raise ClusterError(
                 f"no way to the API server: {error} (kubeconfig {kubeconfig}); "
                 "set KUBECONFIG, or run as a pod with a service account"
@@ -134,17 +140,22 @@ class Connection:
         return context
 
     async def _authorization(self) -> str | None:
-        now = asyncio.get_running_loop().time()
-        if (
-            self._kubeconfig is not None
-            and self._configuration.api_key
-            and now - self._read_at > TOKEN_AGE.total_seconds()
-        ):
-            fresh = Configuration()
-            await _load(str(self._kubeconfig), fresh)
-            self._configuration, self._read_at = fresh, now
-        token: str | None = await self._configuration.get_api_key_with_prefix("BearerToken")
-        return token and token.strip()
+        """The header, fresh; while its source can't be read, the last one: it may well be valid still."""
+        try:
+            if self._kubeconfig is not None and self._configuration.api_key and self._token_age() > TOKEN_AGE:
+                self._read_at = asyncio.get_running_loop().time()
+                fresh = Configuration()
+                await _load(str(self._kubeconfig), fresh)
+                self._configuration = fresh
+            token = await self._configuration.get_api_key_with_prefix("BearerToken")
+        except _UNREADABLE as error:
+            structlog.get_logger(__name__).warning("token not read again, using the last", error=str(error))
+            return self._last
+        self._last = token and token.strip()
+        return self._last
+
+    def _token_age(self) -> timedelta:
+        return timedelta(seconds=asyncio.get_running_loop().time() - self._read_at)
 
 
 async def _load(kubeconfig: str, configuration: Configuration) -> None:

@@ -43,5 +43,6 @@ class Feed:
         return set() if before is None else set(self._affected(self.cache, kind, before))
 
     def _add(self, keys: set[Key]) -> None:
-        for key in sorted(keys):
+        # Routes first: they are what traffic waits for, while backends only count who uses them.
+        for key in sorted(keys, key=lambda key: (key.kind != "Route", key)):
             self._queue.add(key)

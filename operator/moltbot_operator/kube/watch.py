@@ -26,6 +26,8 @@ LIFETIME: Final = (timedelta(minutes=4), timedelta(minutes=8))
 SHORT: Final = timedelta(seconds=1)
 """A stream that ends sooner without a word counts as a failure."""
 
+FORBIDDEN: Final = 403
+
 
 class MetadataWatcher:
     """List, then watch, for ever; lists anew when the server has forgotten the position (410)."""
@@ -43,7 +45,10 @@ class MetadataWatcher:
         self._failures = 0
 
     async def run(self) -> NoReturn:
-        """Follow the API server; a failure is logged and tried again after a growing delay."""
+        """Follow the API server; a failure is logged and tried again after a growing delay.
+
+        Raises ClusterError if the very first listing is forbidden: the role is wrong, and waiting won't help.
+        """
         log = structlog.get_logger(__name__).bind(scope=str(self.scope))
         while True:
             try:
@@ -53,6 +58,8 @@ class MetadataWatcher:
                 self._failures += 1
                 log.info("watch position expired, listing again", error=str(error))
             except ClusterError as error:
+                if error.status == FORBIDDEN and not self.listed.is_set():
+                    raise
                 self._failures += 1
                 log.warning("watch failed, will be tried again", error=str(error), failures=self._failures)
             if self._failures:

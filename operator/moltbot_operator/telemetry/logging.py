@@ -1,5 +1,6 @@
 """One JSON object a line on stderr, whoever logs: our code by structlog, kopf and libraries by `logging`."""
 
+import json
 import logging
 import sys
 from typing import Any, Final, Literal, TextIO
@@ -75,4 +76,7 @@ def _name_object(_: Any, __: str, event: EventDict) -> EventDict:
 
 
 def _dump(event: Any, **_: Any) -> str:
-    return orjson.dumps(event, default=str).decode()
+    try:
+        return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # numbers of more than 64 bits
+        return json.dumps(event, default=str)

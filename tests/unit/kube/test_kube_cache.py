@@ -1,13 +1,19 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from moltbot_operator.constants import LABEL_ROUTE
 from moltbot_operator.kube.cache import Cache
 from moltbot_operator.kube.kinds import CONFIG_MAP, DEPLOYMENT, NAMESPACE, SECRET
 
 
 def thing(name="a", version=1, *, uid=None, namespace="ns", route=None, **rest):
-    meta = {"name": name, "namespace": namespace, "uid": uid or f"uid-{name}", "resourceVersion": str(version)}
+    meta = {
+        "name": name,
+        "namespace": namespace,
+        "uid": uid or f"uid-{name}",
+        "resourceVersion": str(version),
+    }
     if route:
         meta["labels"] = {LABEL_ROUTE: route}
     return {"metadata": meta, **rest}
@@ -114,9 +120,7 @@ def test_lists_by_namespace_and_over_all(cache):
 
 
 def test_cluster_scoped_objects_have_the_empty_namespace(cache):
-    cache.put(
-        NAMESPACE, {"metadata": {"name": "ns", "uid": "u", "resourceVersion": "1"}}, metadata_only=True
-    )
+    cache.put(NAMESPACE, {"metadata": {"name": "ns", "uid": "u", "resourceVersion": "1"}}, metadata_only=True)
     assert cache.get(NAMESPACE, "", "ns") is not None
 
 

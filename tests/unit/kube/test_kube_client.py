@@ -7,6 +7,7 @@ from datetime import timedelta
 import aiohttp
 import pytest
 from aiohttp import web
+
 from moltbot_operator.errors import ClusterError, Conflict, Gone, LeaseLost, NotFound
 from moltbot_operator.kube.client import KubeCluster
 from moltbot_operator.kube.kinds import CONFIG_MAP, KINDS, MOLTBOT_ROUTE, NAMESPACE, SECRET, kind_of
@@ -83,7 +84,8 @@ def test_every_kind_is_found_by_its_manifest():
 
 
 @pytest.mark.parametrize(
-    ("status", "error"), [(404, NotFound), (409, Conflict), (410, Gone), (422, ClusterError), (500, ClusterError)]
+    ("status", "error"),
+    [(404, NotFound), (409, Conflict), (410, Gone), (422, ClusterError), (500, ClusterError)],
 )
 async def test_refusals_name_the_object_and_repeat_the_servers_words(cluster, script, status, error):
     script.refuse(status, "spec.x: Invalid value: 7")
@@ -130,10 +132,15 @@ async def test_an_unreachable_server_is_an_error_of_ours(unused_tcp_port):
 
 
 async def test_lists_come_in_chunks_and_items_get_their_kind(cluster, script):
-    script.say({"metadata": {"resourceVersion": "9", "continue": "next"}, "items": [{"metadata": {"name": "a"}}]})
+    script.say(
+        {"metadata": {"resourceVersion": "9", "continue": "next"}, "items": [{"metadata": {"name": "a"}}]}
+    )
     script.say({"metadata": {"resourceVersion": "9"}, "items": [{"metadata": {"name": "b"}}]})
     found = await cluster.list(CONFIG_MAP, labels="x=y")
-    assert [(each["kind"], each["metadata"]["name"]) for each in found] == [("ConfigMap", "a"), ("ConfigMap", "b")]
+    assert [(each["kind"], each["metadata"]["name"]) for each in found] == [
+        ("ConfigMap", "a"),
+        ("ConfigMap", "b"),
+    ]
     assert [query for _, _, query, *_ in script.requests] == [
         {"limit": "500", "labelSelector": "x=y"},
         {"limit": "500", "labelSelector": "x=y", "continue": "next"},
@@ -146,7 +153,9 @@ async def test_an_empty_list_may_be_null(cluster, script):
 
 
 async def test_a_list_whose_position_expired_starts_anew(cluster, script):
-    script.say({"metadata": {"resourceVersion": "9", "continue": "next"}, "items": [{"metadata": {"name": "a"}}]})
+    script.say(
+        {"metadata": {"resourceVersion": "9", "continue": "next"}, "items": [{"metadata": {"name": "a"}}]}
+    )
     script.refuse(410, "too old")
     script.say({"metadata": {"resourceVersion": "10"}, "items": [{"metadata": {"name": "c"}}]})
     assert [each["metadata"]["name"] for each in await cluster.list(CONFIG_MAP)] == ["c"]

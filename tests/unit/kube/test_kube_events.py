@@ -1,4 +1,7 @@
+# ruff: noqa: ARG002 - stand-ins have the signatures of what they stand for
+
 import pytest
+
 from moltbot_operator.errors import ClusterError, NotFound
 from moltbot_operator.kube.events import MAX_NOTE, WINDOW, EventRecorder, RateBound
 
@@ -7,7 +10,12 @@ ROUTE = {
     "kind": "MoltBotRoute",
     "metadata": {"name": "chat", "namespace": "team", "uid": "u1", "resourceVersion": "7"},
 }
-GONE_WRONG = {"type": "Warning", "reason": "Rejected", "action": "Compile", "message": "rule a: no candidates"}
+GONE_WRONG = {
+    "type": "Warning",
+    "reason": "Rejected",
+    "action": "Compile",
+    "message": "rule a: no candidates",
+}
 
 
 class Api:

@@ -1,6 +1,7 @@
 from types import SimpleNamespace
 
 import pytest
+
 from moltbot_operator.kube.cache import Cache
 from moltbot_operator.kube.feed import Feed
 from moltbot_operator.kube.kinds import CONFIG_MAP, MODEL_BACKEND
@@ -28,6 +29,13 @@ def bench():
 def test_a_new_object_queues_what_it_affects(bench):
     bench.feed.changed(MODEL_BACKEND, thing(1, ["a", "b"]))
     assert bench.added == [ROUTE_A, ROUTE_B]
+
+
+def test_routes_go_before_backends():
+    added = []
+    keys = [Key("Backend", "ns", "a"), ROUTE_B, Key("Backend", "ns", "z"), ROUTE_A]
+    Feed(Cache(), SimpleNamespace(add=added.append), lambda *_: keys).changed(MODEL_BACKEND, thing(1))
+    assert added == [ROUTE_A, ROUTE_B, Key("Backend", "ns", "a"), Key("Backend", "ns", "z")]
 
 
 def test_old_news_queues_nothing(bench):

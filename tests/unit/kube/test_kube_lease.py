@@ -1,10 +1,12 @@
+# ruff: noqa: ARG002 - stand-ins have the signatures of what they stand for
+
 import asyncio
 import copy
-from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from moltbot_operator.errors import ClusterError, Conflict, LeaseLost, NotFound
 from moltbot_operator.kube.lease import Elector, LeaseTimes, steady_clock
 
@@ -228,7 +230,9 @@ def test_a_lease_touched_by_somebody_else_is_kept(in_virtual_time):
         server, held = Server(), []
         a = asyncio.create_task(replica(elector(Link(server, "a")), held))
         await asyncio.sleep(7)
-        server.store({**server.lease, "metadata": {**server.lease["metadata"], "labels": {"x": "y"}}}, "admin")
+        server.store(
+            {**server.lease, "metadata": {**server.lease["metadata"], "labels": {"x": "y"}}}, "admin"
+        )
         await asyncio.sleep(30)
         assert not a.done()
         assert server.lease["metadata"]["labels"] == {"x": "y"}
@@ -285,7 +289,12 @@ def test_a_longer_lease_of_the_holder_is_respected(in_virtual_time):
 def test_a_restarted_container_of_the_same_name_need_not_wait(in_virtual_time):
     async def scenario():
         server, held = Server(), []
-        spec = {"holderIdentity": "a", "leaseDurationSeconds": 15, "acquireTime": "then", "leaseTransitions": 4}
+        spec = {
+            "holderIdentity": "a",
+            "leaseDurationSeconds": 15,
+            "acquireTime": "then",
+            "leaseTransitions": 4,
+        }
         server.store({"metadata": {"name": "op"}, "spec": spec}, "a")
         began = now()
         a = asyncio.create_task(replica(elector(Link(server, "a")), held))
@@ -337,31 +346,33 @@ FAULT = st.sampled_from([None, None, "hang", "refuse", "lose answers", "restart"
 SCHEDULE = st.lists(st.tuples(st.integers(0, 2), FAULT, st.floats(0.1, 25)), max_size=12)
 
 
+async def forever(link, current):
+    while True:
+        current[link.name] = elector(link)
+        try:
+            await replica(current[link.name], [])
+        except LeaseLost:
+            await asyncio.sleep(0.5)
+
+
+async def never_two(current):
+    while True:
+        leaders = [name for name, each in current.items() if each.leading]
+        assert len(leaders) <= 1, f"{leaders} at {now()}"
+        await asyncio.sleep(0.25)
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(schedule=SCHEDULE)
 def test_never_two_leaders_and_always_one_in_the_end(in_virtual_time, schedule):
     """Three replicas, started again when they end; calls that hang, fail, or whose answers get lost."""
-
-    async def forever(link, current):
-        while True:
-            current[link.name] = elector(link)
-            try:
-                await replica(current[link.name], [])
-            except LeaseLost:
-                await asyncio.sleep(0.5)
 
     async def scenario():
         server, current = Server(), {}
         links = [Link(server, name) for name in "abc"]
         tasks = [asyncio.create_task(forever(link, current)) for link in links]
 
-        async def watch():
-            while True:
-                leaders = [name for name, each in current.items() if each.leading]
-                assert len(leaders) <= 1, f"{leaders} at {now()}"
-                await asyncio.sleep(0.25)
-
-        guard = asyncio.create_task(watch())
+        guard = asyncio.create_task(never_two(current))
         for index, fault, pause in schedule:
             link = links[index]
             if fault == "restart":

@@ -1,7 +1,11 @@
 """The metadata watcher and the comparison, against a stand-in that plays lists and streams."""
 
+# ruff: noqa: ARG002 - stand-ins have the signatures of what they stand for
+
 import asyncio
 from datetime import timedelta
+
+import pytest
 
 from moltbot_operator.errors import ClusterError, Gone
 from moltbot_operator.kube.cache import Cache
@@ -61,7 +65,8 @@ def bench():
 
 def held(feed):
     return sorted(
-        (each["metadata"]["name"], int(each["metadata"]["resourceVersion"])) for each in feed.cache.list(SECRET)
+        (each["metadata"]["name"], int(each["metadata"]["resourceVersion"]))
+        for each in feed.cache.list(SECRET)
     )
 
 
@@ -101,7 +106,7 @@ def test_bookmarks_move_the_position_and_change_nothing(in_virtual_time):
 
 def test_a_position_too_old_means_a_new_list_that_finds_what_was_deleted(in_virtual_time):
     async def scenario():
-        feed, queue = bench()
+        feed, _ = bench()
         cluster = Play([(10, [secret("a", 1), secret("b", 2)]), (50, [secret("a", 40)])], [[Gone("too old")]])
         await play(cluster, feed, 5)
         assert held(feed) == [("a", 40)]
@@ -114,11 +119,33 @@ def test_failures_are_tried_again_from_the_same_position_after_growing_pauses(in
     async def scenario():
         feed, _ = bench()
         down = [ClusterError("down")]
-        cluster = Play([ClusterError("down"), (10, [])], [down, down, [("ADDED", secret("a", 11)), *down], []])
+        cluster = Play(
+            [ClusterError("down"), (10, [])], [down, down, [("ADDED", secret("a", 11)), *down], []]
+        )
         await play(cluster, feed, 60)
         assert cluster.since[:4] == ["10", "10", "10", "11"]
         pauses = [round(b - a) for a, b in zip(cluster.watch_times, cluster.watch_times[1:], strict=False)]
         assert pauses[:3] == [2, 4, 1], "an event in between ends the row of failures"
+        assert held(feed) == [("a", 11)]
+
+    in_virtual_time(scenario())
+
+
+def test_a_role_that_forbids_the_first_listing_is_told_at_once(in_virtual_time):
+    async def scenario():
+        feed, _ = bench()
+        watcher = MetadataWatcher(Play([ClusterError("no", 403)]), feed, SCOPE)
+        with pytest.raises(ClusterError):
+            await watcher.run()
+
+    in_virtual_time(scenario())
+
+
+def test_rights_that_are_lost_later_are_waited_for(in_virtual_time):
+    async def scenario():
+        feed, _ = bench()
+        cluster = Play([(10, [])], [[ClusterError("no", 403)], [("ADDED", secret("a", 11))]])
+        await play(cluster, feed, 60)
         assert held(feed) == [("a", 11)]
 
     in_virtual_time(scenario())
@@ -139,7 +166,10 @@ def test_a_stream_that_lived_and_ended_is_followed_without_a_pause(in_virtual_ti
         feed, _ = bench()
         cluster = Play([(10, [])], [[300], [300]])
         await play(cluster, feed, 700)
-        assert [round(b - a) for a, b in zip(cluster.watch_times, cluster.watch_times[1:], strict=False)] == [300, 300]
+        assert [round(b - a) for a, b in zip(cluster.watch_times, cluster.watch_times[1:], strict=False)] == [
+            300,
+            300,
+        ]
 
     in_virtual_time(scenario())
 

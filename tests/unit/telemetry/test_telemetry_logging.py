@@ -5,6 +5,7 @@ import warnings
 
 import pytest
 import structlog
+
 from moltbot_operator.telemetry.logging import configure
 
 
@@ -32,7 +33,9 @@ def test_our_lines_are_json_objects(lines):
 
 def test_lines_of_libraries_look_the_same(lines):
     logging.getLogger("kubernetes.aio").error("call %s failed", "x")
-    logging.getLogger("kopf.y").warning("odd", extra={"k8s_ref": {"kind": "Pod", "namespace": "a", "name": "b"}})
+    logging.getLogger("kopf.y").warning(
+        "odd", extra={"k8s_ref": {"kind": "Pod", "namespace": "a", "name": "b"}}
+    )
     first, second = lines()
     assert (first["message"], first["level"], first["logger"]) == ("call x failed", "error", "kubernetes.aio")
     assert second["object"] == "Pod a/b"
@@ -40,7 +43,7 @@ def test_lines_of_libraries_look_the_same(lines):
 
 def test_an_exception_has_its_frames_but_no_local_variables(lines):
     def fails():
-        password = "hunter2"  # noqa: S105
+        password = "hunter2"
         raise ValueError(len(password))
 
     try:

@@ -2,6 +2,8 @@ from datetime import timedelta
 
 import aiohttp
 import pytest
+from yarl import URL
+
 from moltbot_operator.kube.cache import Cache
 from moltbot_operator.kube.connection import ApiCall
 from moltbot_operator.kube.events import EventRecorder
@@ -9,7 +11,6 @@ from moltbot_operator.kube.kinds import SECRET
 from moltbot_operator.kube.queue import Key, Queue
 from moltbot_operator.telemetry.health import HealthServer
 from moltbot_operator.telemetry.metrics import Metrics
-from yarl import URL
 
 SECOND = timedelta(seconds=1)
 
@@ -23,7 +24,12 @@ SECOND = timedelta(seconds=1)
         ("GET", "/api/v1/namespaces", "list", "namespaces"),
         ("GET", "/api/v1/namespaces/a", "get", "namespaces"),
         ("GET", "/apis/apps/v1/deployments?watch=true", "watch", "deployments"),
-        ("PATCH", "/apis/moltbot.io/v1alpha1/namespaces/a/moltbotroutes/b/status", "patch", "moltbotroutes/status"),
+        (
+            "PATCH",
+            "/apis/moltbot.io/v1alpha1/namespaces/a/moltbotroutes/b/status",
+            "patch",
+            "moltbotroutes/status",
+        ),
         ("POST", "/apis/events.k8s.io/v1/namespaces/a/events", "create", "events"),
         ("DELETE", "/api/v1/namespaces/a/services/b", "delete", "services"),
         ("PUT", "/apis/coordination.k8s.io/v1/namespaces/a/leases/b", "update", "leases"),
@@ -49,7 +55,9 @@ def test_reconciles_calls_and_writes_are_counted():
     assert value(metrics, "moltbot_reconcile_total", kind="Route", outcome="error") == 1
     assert value(metrics, "moltbot_reconcile_seconds_sum", kind="Route") == 2
     assert value(metrics, "moltbot_api_calls_total", verb="patch", resource="services", code="409") == 1
-    assert value(metrics, "moltbot_writes_total", verb="patch", resource="services") == 1, "accepted ones only"
+    assert value(metrics, "moltbot_writes_total", verb="patch", resource="services") == 1, (
+        "accepted ones only"
+    )
 
 
 async def test_sizes_are_read_at_each_scrape():
