@@ -1,4 +1,5 @@
-"""The api tier: a real API server and controller manager, the operator in this process, pods that only seem to run.
+"""The api tier: a real API server and controller manager, the operator in this process, pods that only
+seem to run.
 
 `api_bed` is one control plane for the whole session with our CRDs; every test has a namespace of its own.
 """
@@ -37,7 +38,9 @@ def api_bed() -> Iterator[ApiBed]:
 
 @pytest.fixture(scope="session")
 def operator_kubeconfig(api_bed: ApiBed) -> Path:
-    """The operator's own user, so that the audit log tells its calls from those of tests; may do everything."""
+    """The operator's own user, so that the audit log tells its calls from those of tests; may do
+    everything.
+    """
     return api_bed.user_kubeconfig(OPERATOR_USER, ["system:masters"])
 
 
@@ -60,7 +63,9 @@ def namespace(api_bed: ApiBed) -> Iterator[str]:
 
 @pytest.fixture
 def settings(operator_kubeconfig: Path, namespace: str) -> Settings:
-    """Of an operator that watches everything; its Lease is in the test's namespace, so tests don't share it."""
+    """Of an operator that watches everything; its Lease is in the test's namespace, so tests don't share
+    it.
+    """
     return Settings(
         kubeconfig=str(operator_kubeconfig),
         own_namespace=namespace,
@@ -81,4 +86,3 @@ async def bench(
     async with made:
         await made.start_operator()
         yield made
-

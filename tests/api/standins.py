@@ -67,7 +67,9 @@ class StandInEvidence:
 
 
 class StandInKubelet:
-    """Makes pods Ready that carry our label: there is no node, so nothing runs. Pods go as soon as they are deleted."""
+    """Makes pods Ready that carry our label: there is no node, so nothing runs. Pods go as soon as they
+    are deleted.
+    """
 
     def __init__(self, kube: KubeCluster, namespace: str | None = None) -> None:
         self._kube = kube
@@ -91,7 +93,9 @@ class StandInKubelet:
     async def _run(self) -> None:
         while True:
             page = None
-            async for page in self._kube.pages(POD, self._namespace, labels=f"{LABEL_MANAGED_BY}={MANAGED_BY}"):
+            async for page in self._kube.pages(
+                POD, self._namespace, labels=f"{LABEL_MANAGED_BY}={MANAGED_BY}"
+            ):
                 for pod in page.items:
                     await self._attend(pod)
             since = page.resource_version if page else "0"
@@ -181,22 +185,22 @@ class Bench:
     async def route_condition(self, name: str, type_: str, namespace: str | None = None) -> Manifest | None:
         return condition(await self.get(MOLTBOT_ROUTE, name, namespace), type_)
 
-    async def wait_route(
-        self, name: str, type_: str, status: str, *, reason: str = "", says: str = "", seconds: float = 30
-    ) -> Manifest:
-        return await self.wait_condition(MOLTBOT_ROUTE, name, type_, status, reason, says, seconds)
+    async def wait_route(self, name: str, type_: str, status: str, **expected: Any) -> Manifest:
+        """See `wait_condition`."""
+        return await self.wait_condition(MOLTBOT_ROUTE, name, type_, status, **expected)
 
-    async def wait_backend(
-        self, name: str, type_: str, status: str, *, reason: str = "", says: str = "", seconds: float = 30
-    ) -> Manifest:
-        return await self.wait_condition(MODEL_BACKEND, name, type_, status, reason, says, seconds)
+    async def wait_backend(self, name: str, type_: str, status: str, **expected: Any) -> Manifest:
+        """See `wait_condition`."""
+        return await self.wait_condition(MODEL_BACKEND, name, type_, status, **expected)
 
     async def settled(self, name: str, seconds: float = 30) -> Manifest:
         """The route once it serves its present generation and nothing is under way."""
 
         async def probe() -> Manifest | None:
             found = await self.get(MOLTBOT_ROUTE, name)
-            fresh = found and found.get("status", {}).get("observedGeneration") == found["metadata"]["generation"]
+            fresh = (
+                found and found.get("status", {}).get("observedGeneration") == found["metadata"]["generation"]
+            )
             done = fresh and not condition(found, "Reconciling")
             programmed = condition(found, "Programmed") or {}
             return found if done and programmed.get("status") == "True" else None
@@ -204,8 +208,19 @@ class Bench:
         return await eventually(f"route {name} settled", probe, seconds)
 
     async def wait_condition(
-        self, kind: Kind, name: str, type_: str, status: str, reason: str, says: str, seconds: float
+        self,
+        kind: Kind,
+        name: str,
+        type_: str,
+        status: str,
+        *,
+        reason: str = "",
+        says: str = "",
+        seconds: float = 30,
+        every: float = 0.1,
     ) -> Manifest:
+        """The condition once it has that status, that reason (if given), and a message with `says` in it."""
+
         async def probe() -> Manifest | None:
             found = condition(await self.get(kind, name), type_)
             latest[0] = found
@@ -215,7 +230,7 @@ class Bench:
 
         latest: list[Manifest | None] = [None]
         try:
-            return await eventually(f"{kind} {name}: {type_}={status} {reason} {says}", probe, seconds)
+            return await eventually(f"{kind} {name}: {type_}={status} {reason} {says}", probe, seconds, every)
         except AssertionError as error:
             raise AssertionError(f"{error}; was {latest[0]}") from None
 

@@ -17,6 +17,7 @@ from moltbot_operator.settings import Settings
 
 pytestmark = pytest.mark.api
 
+
 @pytest.fixture
 def other(api_bed: ApiBed) -> str:
     """A namespace of another team."""
@@ -84,7 +85,9 @@ async def test_a_credential_is_copied_with_consent_and_follows_the_original(both
     await eventually("the copy follows its original", lambda: followed(b"two"), 5)
     await both.kube.merge(SECRET, both.namespace, copy["metadata"]["name"], {"data": {"token": "eA=="}})
     await eventually("an edited copy is put right", lambda: followed(b"two"), 5)
-    assert (await both.settled("assistant"))["status"]["revision"]["active"] == revision, "values are no revision"
+    assert (await both.settled("assistant"))["status"]["revision"]["active"] == revision, (
+        "values are no revision"
+    )
 
 
 async def test_without_consent_nothing_is_copied_and_withdrawn_consent_takes_it_back(

@@ -69,19 +69,54 @@ async def test_every_deleted_object_comes_back_within_5_seconds(bench: Bench) ->
 async def test_every_edited_object_is_put_right_within_5_seconds(bench: Bench) -> None:
     revision = await settled(bench)
     edits: list[Edit] = [
-        (SERVICE, "assistant", {"spec": {"selector": {"app": "x"}}}, lambda o: "app" not in o["spec"]["selector"]),
+        (
+            SERVICE,
+            "assistant",
+            {"spec": {"selector": {"app": "x"}}},
+            lambda o: "app" not in o["spec"]["selector"],
+        ),
         (
             SERVICE,
             "assistant",
             {"spec": {"selector": {"moltbot.io/revision": "0000000000"}}},
             lambda o: o["spec"]["selector"]["moltbot.io/revision"] == revision,
         ),
-        (SERVICE, "assistant-preview", {"spec": {"sessionAffinity": "ClientIP"}}, lambda o: o["spec"]["sessionAffinity"] == "None"),
-        (SERVICE_ACCOUNT, "assistant-gw", {"automountServiceAccountToken": True}, lambda o: o["automountServiceAccountToken"] is False),
-        (POD_DISRUPTION_BUDGET, "assistant-gw", {"spec": {"maxUnavailable": 5}}, lambda o: o["spec"]["maxUnavailable"] == 1),
-        (NETWORK_POLICY, "assistant-gw", {"spec": {"ingress": [{}]}}, lambda o: len(o["spec"]["ingress"]) == 2),
-        (SECRET, "assistant-gw-evidence", {"data": {"token": "eA=="}}, lambda o: o["data"]["token"] != "eA=="),
-        (SECRET, "assistant-gw-evidence", {"metadata": {"ownerReferences": None}}, lambda o: bool(o["metadata"].get("ownerReferences"))),
+        (
+            SERVICE,
+            "assistant-preview",
+            {"spec": {"sessionAffinity": "ClientIP"}},
+            lambda o: o["spec"]["sessionAffinity"] == "None",
+        ),
+        (
+            SERVICE_ACCOUNT,
+            "assistant-gw",
+            {"automountServiceAccountToken": True},
+            lambda o: o["automountServiceAccountToken"] is False,
+        ),
+        (
+            POD_DISRUPTION_BUDGET,
+            "assistant-gw",
+            {"spec": {"maxUnavailable": 5}},
+            lambda o: o["spec"]["maxUnavailable"] == 1,
+        ),
+        (
+            NETWORK_POLICY,
+            "assistant-gw",
+            {"spec": {"ingress": [{}]}},
+            lambda o: len(o["spec"]["ingress"]) == 2,
+        ),
+        (
+            SECRET,
+            "assistant-gw-evidence",
+            {"data": {"token": "eA=="}},
+            lambda o: o["data"]["token"] != "eA==",
+        ),
+        (
+            SECRET,
+            "assistant-gw-evidence",
+            {"metadata": {"ownerReferences": None}},
+            lambda o: bool(o["metadata"].get("ownerReferences")),
+        ),
         (
             CONFIG_MAP,
             f"assistant-gw-{revision}-0",
@@ -94,7 +129,12 @@ async def test_every_edited_object_is_put_right_within_5_seconds(bench: Bench) -
             {"metadata": {"labels": {"moltbot.io/route": "other"}}},
             lambda o: o["metadata"]["labels"]["moltbot.io/route"] == "assistant",
         ),
-        (DEPLOYMENT, f"assistant-gw-{revision}", {"spec": {"replicas": 0}}, lambda o: o["spec"]["replicas"] == 1),
+        (
+            DEPLOYMENT,
+            f"assistant-gw-{revision}",
+            {"spec": {"replicas": 0}},
+            lambda o: o["spec"]["replicas"] == 1,
+        ),
         (
             DEPLOYMENT,
             f"assistant-gw-{revision}",
@@ -107,7 +147,7 @@ async def test_every_edited_object_is_put_right_within_5_seconds(bench: Bench) -
             {"spec": {"template": {"spec": {"securityContext": {"runAsNonRoot": False}}}}},
             lambda o: o["spec"]["template"]["spec"]["securityContext"]["runAsNonRoot"] is True,
         ),
-    ]  # fmt: skip
+    ]
     for kind, name, patch, right in edits:
         edited = await bench.kube.merge(kind, bench.namespace, name, patch)
         assert not right(edited), f"the edit of {kind} {name} must change something"
@@ -122,7 +162,9 @@ async def test_every_edited_object_is_put_right_within_5_seconds(bench: Bench) -
 
 async def test_what_others_add_beside_our_fields_stays(bench: Bench) -> None:
     await settled(bench)
-    await bench.kube.merge(SERVICE, bench.namespace, "assistant", {"metadata": {"annotations": {"their.io/x": "1"}}})
+    await bench.kube.merge(
+        SERVICE, bench.namespace, "assistant", {"metadata": {"annotations": {"their.io/x": "1"}}}
+    )
     await bench.kube.merge(SERVICE, bench.namespace, "assistant", {"spec": {"sessionAffinity": "ClientIP"}})
 
     async def undone() -> bool:
@@ -154,7 +196,9 @@ async def test_a_controller_that_fights_back_is_named_and_not_fought_hot(bench: 
             await asyncio.sleep(0.02)
 
     fight = asyncio.create_task(other_controller())
-    stalled = await bench.wait_route("assistant", "Stalled", "True", reason="Contended", says="sessionAffinity")
+    stalled = await bench.wait_route(
+        "assistant", "Stalled", "True", reason="Contended", says="sessionAffinity"
+    )
     assert "managedFields" in stalled["message"]
     await fight
     assert 5 <= fought <= 8, f"{fought} rounds in 8 s"

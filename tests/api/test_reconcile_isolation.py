@@ -1,5 +1,7 @@
 """One fault stays with its object: other rules, routes and the operator go on."""
 
+import json
+
 import pytest
 from standins import Bench, anyone, api_key, backend, condition, eventually, route, rule, secret
 
@@ -17,12 +19,18 @@ async def test_a_deleted_backend_is_visible_on_its_routes_and_only_its_rules_sto
     await bench.apply(
         backend(bench.namespace, "pro"),
         backend(bench.namespace, "max"),
-        route(bench.namespace, "assistant", [rule("a", "pro"), rule("b", "max")], consumers=anyone("pro", "max")),
+        route(
+            bench.namespace, "assistant", [rule("a", "pro"), rule("b", "max")], consumers=anyone("pro", "max")
+        ),
     )
     await bench.settled("assistant")
     await bench.delete(MODEL_BACKEND, "pro")
-    await bench.wait_route("assistant", "ResolvedRefs", "False", reason="BackendNotFound", says="pro does not exist")
-    await bench.wait_route("assistant", "Ready", "False", reason="RulesNotServed", says="1 of 2 rules answer 503 (a)")
+    await bench.wait_route(
+        "assistant", "ResolvedRefs", "False", reason="BackendNotFound", says="pro does not exist"
+    )
+    await bench.wait_route(
+        "assistant", "Ready", "False", reason="RulesNotServed", says="1 of 2 rules answer 503 (a)"
+    )
     found = await bench.settled("assistant")
     assert condition(found, "Degraded")["reason"] == "PartlyServed"
     assert [(r["name"], r["accepted"]) for r in found["status"]["rules"]] == [("a", False), ("b", True)]
@@ -127,7 +135,7 @@ async def test_pods_that_cannot_be_made_are_explained(bench: Bench) -> None:
         "metadata": {"name": "none", "namespace": bench.namespace},
         "spec": {"hard": {"pods": "0"}},
     }
-    bench.bed.kubectl("apply", "-f", "-", stdin=__import__("json").dumps(quota))
+    bench.bed.kubectl("apply", "-f", "-", stdin=json.dumps(quota))
     await bench.apply(
         backend(bench.namespace, "pro"),
         route(bench.namespace, "assistant", [rule("all", "pro")], consumers=anyone("pro")),

@@ -7,6 +7,7 @@ from moltbot_operator.constants import LABEL_REVISION
 from moltbot_operator.kube.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
+    EVENT,
     MODEL_BACKEND,
     MOLTBOT_ROUTE,
     NETWORK_POLICY,
@@ -34,7 +35,9 @@ async def test_a_new_route_becomes_programmed_once_its_pods_report(bench: Bench)
         backend(bench.namespace, "pro"),
         route(bench.namespace, "assistant", [rule("all", "pro")], consumers=anyone("pro")),
     )
-    await bench.wait_route("assistant", "Reconciling", "True", reason="RollingOut", says="1 of 1 pods are ready, 0")
+    await bench.wait_route(
+        "assistant", "Reconciling", "True", reason="RollingOut", says="1 of 1 pods are ready, 0"
+    )
     assert await selected(bench) == "none"
     await bench.wait_route("assistant", "Ready", "False", says="No revision serves yet")
 
@@ -101,6 +104,14 @@ async def test_an_edit_flips_to_new_pods_and_the_old_ones_go(bench: Bench) -> No
 
     await eventually("objects of the old revision are gone", old_is_gone)
 
+    async def told() -> bool:
+        events = await bench.kube.list(EVENT, bench.namespace)
+        notes = {(e["reason"], e["note"].split()[1]) for e in events if e["regarding"]["name"] == "assistant"}
+        steps = {("RevisionCreated", preview), ("RevisionPromoted", preview), ("RevisionRemoved", first)}
+        return steps <= notes
+
+    await eventually("events tell of each step", told)
+
 
 async def test_scaling_is_no_new_revision(bench: Bench) -> None:
     manifest = route(bench.namespace, "assistant", [rule("all", "pro")], consumers=anyone("pro"))
@@ -122,7 +133,9 @@ async def test_a_spec_that_is_refused_never_replaces_the_active_revision(bench: 
     await bench.apply(backend(bench.namespace, "pro"), manifest)
     active = (await bench.settled("assistant"))["status"]["revision"]["active"]
 
-    refused = route(bench.namespace, "assistant", [rule("all", "pro", coalesce=True)], consumers=anyone("pro"))
+    refused = route(
+        bench.namespace, "assistant", [rule("all", "pro", coalesce=True)], consumers=anyone("pro")
+    )
     await bench.apply(refused)
     await bench.wait_route("assistant", "Accepted", "False", reason="NotSupportedYet", says="coalesce")
     await bench.wait_route("assistant", "Ready", "False", says=f"Revision {active} goes on serving")
@@ -146,7 +159,11 @@ async def test_deleting_a_route_removes_everything_it_owns(bench: Bench) -> None
     await bench.settled("assistant")
 
     async def left() -> list[str]:
-        found = [o for kind in OWNED for o in await bench.kube.list(kind, bench.namespace, "moltbot.io/route=assistant")]
+        found = [
+            o
+            for kind in OWNED
+            for o in await bench.kube.list(kind, bench.namespace, "moltbot.io/route=assistant")
+        ]
         return [f"{o['kind']} {o['metadata']['name']}" for o in found]
 
     assert len(await left()) >= len(OWNED)
@@ -175,7 +192,9 @@ async def test_pods_that_report_another_revision_are_not_programmed(bench: Bench
     # Any event makes the operator ask again before its minute is over: here a pod's replacement.
     for pod in await bench.kube.list(POD, bench.namespace):
         await bench.kube.delete(POD, bench.namespace, pod["metadata"]["name"])
-    await bench.wait_route("assistant", "Programmed", "False", reason="RevisionNotReported", says="0123456789")
+    await bench.wait_route(
+        "assistant", "Programmed", "False", reason="RevisionNotReported", says="0123456789"
+    )
     await bench.wait_route("assistant", "Ready", "False", reason="NotProgrammed")
     bench.evidence.stale.clear()
     await bench.wait_route("assistant", "Ready", "True", says=active)

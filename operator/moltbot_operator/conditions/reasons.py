@@ -121,6 +121,8 @@ class Reason(StrEnum):
     """A consumer may use no backend: its requests get 403."""
     RETRIES_TOO_FEW = "RetriesTooFew"
     """A rule has so few retries that a fallback is never tried."""
+    MANY_CREDENTIALS = "ManyCredentials"
+    """Nodes may have too few inotify instances for the credentials that the route uses."""
     UNREACHABLE = "Unreachable"
     """A rule can never be reached: an earlier one takes all of its requests."""
 

@@ -14,6 +14,7 @@ __all__ = ["RouteFacts", "joined", "route_conditions"]
 SHOWN = 5
 """How many problems a message lists before it only counts the rest."""
 
+
 @dataclass(frozen=True)
 class RouteFacts:
     """What is known of a route.
@@ -123,7 +124,7 @@ def _stalled(facts: RouteFacts) -> Statement | None:
 
 
 def _reconciling(facts: RouteFacts) -> Statement | None:
-    if facts.plan.in_progress and not facts.stuck and not facts.blocked:
+    if facts.plan.in_progress and not (facts.refused or facts.stuck or facts.blocked):
         message = f"Waiting: {facts.plan.waiting}."
         return Statement(ConditionType.RECONCILING, "True", Reason.ROLLING_OUT, message)
     return None

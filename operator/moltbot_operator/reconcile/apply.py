@@ -88,9 +88,9 @@ class Applier:
             meta = manifest["metadata"]
             if meta.get("deletionTimestamp"):
                 continue
-            await self._cluster.delete(
-                kind_of(manifest), meta["namespace"], meta["name"], uid=meta.get("uid")
-            )
+            kind = kind_of(manifest)
+            await self._cluster.delete(kind, meta["namespace"], meta["name"], uid=meta.get("uid"))
+            self._cache.remove(kind, manifest)
             applied.written.append(f"delete {_named(manifest)}")
 
     def forget(self, owner_prefix: str) -> None:

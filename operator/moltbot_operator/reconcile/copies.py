@@ -1,6 +1,9 @@
 """Originals of what a route needs from other namespaces, as the copies that its own namespace gets."""
 
+from collections.abc import Collection, Iterable
+
 from moltbot_operator.compile.workloads import (
+    ANNOTATION_SOURCE,
     Foreign,
     GatewayRevision,
     Manifest,
@@ -12,6 +15,7 @@ from moltbot_operator.errors import NotFound
 from moltbot_operator.kube.cache import Cache
 from moltbot_operator.kube.cluster import Cluster
 from moltbot_operator.kube.kinds import CONFIG_MAP, SECRET
+from moltbot_operator.reconcile.apply import owned
 
 __all__ = ["Copies"]
 
@@ -24,11 +28,12 @@ class Copies:
         self._cache = cache
         self._made: dict[Owner, dict[Foreign, tuple[str, Manifest]]] = {}
 
-    async def of(self, owner: Owner, revision: GatewayRevision) -> list[Manifest]:
-        """The copies that the revision needs. An original that does not exist (any more) has none."""
+    async def of(self, owner: Owner, revisions: Iterable[GatewayRevision]) -> list[Manifest]:
+        """The copies that the revisions need together; an original that does not exist has none."""
         before = self._made.get(owner, {})
         made: dict[Foreign, tuple[str, Manifest]] = {}
-        for foreign in foreign_objects(owner, revision.compiled.mounts):
+        mounts = [mount for revision in revisions for mount in revision.compiled.mounts]
+        for foreign in foreign_objects(owner, mounts):
             kind = SECRET if foreign.kind == "Secret" else CONFIG_MAP
             known = self._cache.get(kind, foreign.namespace, foreign.name)
             if known is None:
@@ -44,6 +49,18 @@ class Copies:
             made[foreign] = (version, copied_object(owner, foreign, original))
         self._made[owner] = made
         return [manifest for _, manifest in made.values()]
+
+    def obsolete(self, owner: Owner, needed: Collection[Manifest]) -> list[Manifest]:
+        """Copies of the route that are in the cluster and not among the `needed`."""
+        names = {(manifest["kind"], manifest["metadata"]["name"]) for manifest in needed}
+        return [
+            manifest
+            for kind in (SECRET, CONFIG_MAP)
+            for manifest in self._cache.owned_by(owner.namespace, owner.name, kind)
+            if ANNOTATION_SOURCE in (manifest["metadata"].get("annotations") or {})
+            and (kind.kind, manifest["metadata"]["name"]) not in names
+            and owned(owner, manifest)
+        ]
 
     def forget(self, namespace: str, name: str) -> None:
         """The route is gone."""

@@ -77,6 +77,7 @@ class Gatherer:
         namespace = route[0]
         manifest = self._cache.get(MODEL_BACKEND, ref.namespace, ref.name)
         if manifest is None:
+            self._specs.forget(ref.namespace, ref.name)
             return not_found(ref)
         parsed = self._specs.parse(manifest)
         if parsed.spec is None:

@@ -41,8 +41,8 @@ def loop_problem(
         place = waiting.pop()
         if place == route:
             message = (
-                f"ModelBackend {ref} leads back to MoltBotRoute {route[0]}/{route[1]}, so requests would go in "
-                "circles: give it the endpoint of a model."
+                f"ModelBackend {ref} leads back to MoltBotRoute {route[0]}/{route[1]}, so requests would go "
+                "in circles: give it the endpoint of a model."
             )
             return Problem(Reason.LOOP, message)
         if place not in seen:

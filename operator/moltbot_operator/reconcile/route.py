@@ -11,36 +11,31 @@ Each call does at most one step of a rollout, and doing it twice changes nothing
 
 from base64 import b64decode
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from secrets import token_urlsafe
 from typing import Any, Final, Protocol
 from zlib import crc32
 
 from moltbot_operator import rollout
-from moltbot_operator.api import Gateway
 from moltbot_operator.compile import compile_route
 from moltbot_operator.compile.workloads import (
     NO_REVISION,
     TOKEN_KEY,
-    GatewayRevision,
     Image,
     Manifest,
     Owner,
     PullPolicy,
-    revision_manifests,
-    shared_manifests,
 )
 from moltbot_operator.conditions import RouteFacts, merge, route_conditions
 from moltbot_operator.constants import LABEL_REVISION
 from moltbot_operator.kube.cache import Cache
 from moltbot_operator.kube.cluster import Cluster
-from moltbot_operator.kube.kinds import CONFIG_MAP, DEPLOYMENT, MOLTBOT_ROUTE, SECRET, SERVICE
+from moltbot_operator.kube.kinds import DEPLOYMENT, MOLTBOT_ROUTE, SECRET, SERVICE
 from moltbot_operator.kube.queue import Key
 from moltbot_operator.reconcile.announce import condition_announcements, rollout_announcements
-from moltbot_operator.reconcile.apply import Applied, Applier, owned
+from moltbot_operator.reconcile.apply import Applied, owned
+from moltbot_operator.reconcile.carry import Carrier, RouteMemory
 from moltbot_operator.reconcile.contents import ContentsMemo
-from moltbot_operator.reconcile.copies import Copies
 from moltbot_operator.reconcile.evidence import EvidenceReader
 from moltbot_operator.reconcile.gather import Gatherer
 from moltbot_operator.reconcile.observe import observe, of_revision, stuck
@@ -54,7 +49,7 @@ from moltbot_operator.reconcile.status import (
     rule_items,
 )
 from moltbot_operator.reconcile.wanted import Compiler, Wanted, Wanter
-from moltbot_operator.rollout import Delete, Flip, Observed, Plan, View
+from moltbot_operator.rollout import Flip, Observed, Plan, View
 
 __all__ = ["RouteReconciler", "RouteSettings"]
 
@@ -90,23 +85,6 @@ class RouteSettings(Protocol):
         """Where the operator runs: only from there may evidence be read."""
 
 
-@dataclass
-class _Memory:
-    """What is remembered of a route between calls; all of it can be lost without harm.
-
-    `rendered`: revisions by name, to put right what serves while another is built. `gateway`: of the last
-    accepted spec. `token`: of the evidence, so that a deleted Secret comes back with the token that the
-    pods know.
-    """
-
-    owner: Owner
-    rendered: dict[str, GatewayRevision]
-    gateway: Gateway | None = None
-    token: str = ""
-    awaited: tuple[Any, ...] = ()
-    looks: int = 0
-
-
 class RouteReconciler:
     """Reconciles MoltBotRoutes."""
 
@@ -124,14 +102,12 @@ class RouteReconciler:
         self._cache = cache
         self._evidence = evidence
         self._clock = clock
-        self._operator_namespace = settings.own_namespace
         gatherer = Gatherer(cache, ContentsMemo(cluster, cache), BackendSpecs())
         image = Image(settings.gateway_image, settings.image_pull_policy)
         self._wanter = Wanter(gatherer, compiler, image)
-        self._copies = Copies(cluster, cache)
-        self._applier = Applier(cluster, cache, clock)
+        self._carrier = Carrier(cluster, cache, clock, settings.own_namespace)
         self._publisher = Publisher(cluster, cache, MOLTBOT_ROUTE)
-        self._memories: dict[tuple[str, str], _Memory] = {}
+        self._memories: dict[tuple[str, str], RouteMemory] = {}
 
     async def reconcile(self, key: Key) -> timedelta | None:
         """One step towards what the route asks for; returns when to look again.
@@ -160,26 +136,25 @@ class RouteReconciler:
                 manifest, {"revision": revision_status(before.get("revision") or {}, plan)}
             )
             manifest = self._cache.get(MOLTBOT_ROUTE, key.namespace, key.name) or manifest
-        applied = await self._carry_out(memory, wanted, plan, token)
+        applied = await self._carrier.carry_out(memory, wanted, plan, token)
         await self._report(manifest, wanted, plan, observed, applied)
         if applied.rejection:
             raise applied.rejection
         return self._again(memory, plan, observed, applied)
 
-    def _memory(self, manifest: Manifest) -> _Memory:
+    def _memory(self, manifest: Manifest) -> RouteMemory:
         meta = manifest["metadata"]
         place = (meta["namespace"], meta["name"])
         memory = self._memories.get(place)
         if memory is None or memory.owner.uid != meta["uid"]:
-            memory = self._memories[place] = _Memory(Owner(*place, meta["uid"]), {})
+            memory = self._memories[place] = RouteMemory(Owner(*place, meta["uid"]))
         return memory
 
     def _forget(self, key: Key) -> None:
         place = (key.namespace, key.name)
         self._memories.pop(place, None)
         self._wanter.forget(*place)
-        self._copies.forget(*place)
-        self._applier.forget(f"{key.namespace}/{key.name}: ")
+        self._carrier.forget(*place)
 
     def _serving(self, manifest: Manifest, owner: Owner, desired: str | None) -> str | None:
         """The active revision: as status says, else as the Service says, if it exists or can be made."""
@@ -195,7 +170,7 @@ class RouteReconciler:
                 return str(revision)
         return None
 
-    def _token(self, memory: _Memory) -> str:
+    def _token(self, memory: RouteMemory) -> str:
         """The evidence token: as remembered, as in the cluster, or a new one."""
         if not memory.token:
             owner = memory.owner
@@ -206,49 +181,6 @@ class RouteReconciler:
                 )
         memory.token = memory.token or token_urlsafe(32)
         return memory.token
-
-    async def _carry_out(self, memory: _Memory, wanted: Wanted, plan: Plan, token: str) -> Applied:
-        """Shared objects first (the Services flip here), then each kept revision, then what has to go."""
-        applied, owner = Applied(), memory.owner
-        if wanted.revision and wanted.gateway:
-            memory.gateway = wanted.gateway
-            memory.rendered[wanted.revision.name] = wanted.revision
-        memory.rendered = {
-            name: revision for name, revision in memory.rendered.items() if name in plan.replicas
-        }
-        if memory.gateway:
-            copies = [
-                copy
-                for revision in memory.rendered.values()
-                for copy in await self._copies.of(owner, revision)
-            ]
-            shared = shared_manifests(
-                owner,
-                memory.gateway,
-                operator_namespace=self._operator_namespace,
-                token=token,
-                active=plan.active,
-                preview=plan.preview or plan.active,
-            )
-            await self._applier.ensure(owner, [*copies, *shared], applied)
-        for name, revision in memory.rendered.items():
-            if not applied.problem:
-                await self._applier.ensure(
-                    owner, revision_manifests(owner, revision, plan.replicas[name]), applied
-                )
-        if not applied.problem:
-            await self._applier.delete(self._obsolete(memory, plan), applied)
-        return applied
-
-    def _obsolete(self, memory: _Memory, plan: Plan) -> list[Manifest]:
-        owner = memory.owner
-        gone = [action.revision for action in plan.actions if isinstance(action, Delete)]
-        return [
-            manifest
-            for revision in gone
-            for kind in (DEPLOYMENT, CONFIG_MAP)
-            for manifest in of_revision(self._cache, owner, kind, revision)
-        ]
 
     async def _report(
         self, manifest: Manifest, wanted: Wanted, plan: Plan, observed: dict[str, Observed], applied: Applied
@@ -283,7 +215,7 @@ class RouteReconciler:
         await self._publisher.publish(manifest, status, [*condition_announcements(old, new), *steps])
 
     def _again(
-        self, memory: _Memory, plan: Plan, observed: dict[str, Observed], applied: Applied
+        self, memory: RouteMemory, plan: Plan, observed: dict[str, Observed], applied: Applied
     ) -> timedelta | None:
         if applied.again is not None:
             return applied.again

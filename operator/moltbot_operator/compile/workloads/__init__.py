@@ -4,7 +4,12 @@ Equal input gives equal objects, so that comparing them with the cluster tells w
 do. Fields that the API server fills in are left out, or given as the server would.
 """
 
-from moltbot_operator.compile.workloads.copies import Foreign, copied_object, foreign_objects
+from moltbot_operator.compile.workloads.copies import (
+    ANNOTATION_SOURCE,
+    Foreign,
+    copied_object,
+    foreign_objects,
+)
 from moltbot_operator.compile.workloads.evidence import TOKEN_KEY
 from moltbot_operator.compile.workloads.identity import NO_REVISION, Manifest, Owner
 from moltbot_operator.compile.workloads.pod_template import Image, PullPolicy
@@ -16,6 +21,7 @@ from moltbot_operator.compile.workloads.render import (
 )
 
 __all__ = [
+    "ANNOTATION_SOURCE",
     "NO_REVISION",
     "TOKEN_KEY",
     "Foreign",

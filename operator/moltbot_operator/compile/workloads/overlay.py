@@ -110,7 +110,8 @@ def _objects(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
     merged = dict(base)
     for key, value in over.items():
         if key in MERGE_KEYS:
-            merged[key] = _lists(merged.get(key) or [], value, key)
+            if entries := _lists(merged.get(key) or [], value, key):
+                merged[key] = entries
         elif value is None:
             merged.pop(key, None)
         elif isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):

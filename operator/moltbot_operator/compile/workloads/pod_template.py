@@ -31,9 +31,6 @@ GRACE_SECONDS = 330
 USER = 65532
 """User and group of all processes, the image's own."""
 
-LOG_FORMAT = '{"time":"%Y-%m-%dT%T.%eZ","level":"%l","logger":"%n","message":"%j"}'
-"""Envoy's own log as JSON; %j is the escaped message."""
-
 AGENT_RESOURCES = {"requests": {"cpu": "10m", "memory": "64Mi"}}
 ENVOY_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}}
 
@@ -100,15 +97,7 @@ def _envoy(image: Image, compiled: CompiledRoute, resources: Resources) -> dict[
         "name": "envoy",
         "image": image.name,
         "imagePullPolicy": image.pull_policy,
-        "command": [
-            "envoy",
-            "-c",
-            str(compiled.agent.bootstrap),
-            "--reject-unknown-dynamic-fields",
-            "--disable-hot-restart",
-            "--log-format",
-            LOG_FORMAT,
-        ],
+        "command": ["python", "-m", "moltbot_agent.envoy", "--bootstrap", str(compiled.agent.bootstrap)],
         "ports": [{"name": "http", "containerPort": PORT_GATEWAY, "protocol": "TCP"}],
         "readinessProbe": {
             "httpGet": {"path": "/ready", "port": PORT_READY, "scheme": "HTTP"},
