@@ -3,12 +3,18 @@
 Files first, then servers: Envoy may start while the rest of the agent is still being imported.
 """
 
+import signal
+import sys
+
+if __name__ == "__main__":
+    # The first process of a container has no default action for SIGTERM: one that came before the event loop
+    # takes it would be lost, and the pod would stay until its grace period is over.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+
 import argparse
 import asyncio
 import contextlib
 import logging
-import signal
-import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path

@@ -1,6 +1,6 @@
 """`moltbot serve`: the gateway of one route on one machine, in the foreground, without a cluster.
 
-The same compiler, agent and Envoy as in a gateway pod; files and ports are of a temporary folder and of loopback.
+The same compiler, agent and Envoy as in a gateway pod; files are in a temporary folder, ports on loopback.
 """
 
 import asyncio
@@ -63,9 +63,9 @@ async def gateway(
 ) -> AsyncIterator[Gateway]:
     """Compile and serve one route until the block ends; nothing is left behind.
 
-    `port` 0 takes a free one; without `access_log` records go to standard output; `concurrency` is Envoy's number
-    of threads, 0 for one a CPU. InvalidInput for manifests that can't be served; EnvoyRejected where agent or Envoy
-    does not get ready, with what they said.
+    `port` 0 takes a free one; without `access_log` records go to standard output; `concurrency` is Envoy's
+    number of threads, 0 for one a CPU. InvalidInput for manifests that can't be served; EnvoyRejected where
+    agent or Envoy does not get ready, with what they said.
     """
     with tempfile.TemporaryDirectory(prefix="moltbot-") as name:
         folder = Path(name)
@@ -91,7 +91,7 @@ async def gateway(
             )
             ended = asyncio.create_task(_first_end({"the agent": agent, "Envoy": envoy}))
             stack.callback(ended.cancel)
-            await _ready(address, ports[1], ended, folder)
+            await _ready({"/ready": (address, ports[1]), "/healthz": ("127.0.0.1", ports[3])}, ended, folder)
             yield Gateway(compiled, f"http://{address}:{ports[0]}", ports[2], ports[3], folder, ended)
 
 
@@ -126,7 +126,9 @@ def _free_ports(address: str, port: int) -> list[int]:
             try:
                 listener.bind((host, wanted))
             except OSError as error:
-                raise InvalidInput(f"{host}:{wanted} can't be listened on: {error.strerror}; choose another") from error
+                raise InvalidInput(
+                    f"{host}:{wanted} can't be listened on: {error.strerror}; choose another"
+                ) from error
             found.append(listener.getsockname()[1])
         return found
 
@@ -160,13 +162,15 @@ def _write_mount(folder: Path, mount: Mount, manifests: Manifests) -> None:
         (target / mount.path).write_bytes(values[mount.key])
     elif mount.purpose == "ca":
         raise InvalidInput(
-            f"{mount.kind} {mount.namespace}/{mount.name} with the key {mount.key} (a backend's tls.caRef) is in none "
-            "of the files: add it"
+            f"{mount.kind} {mount.namespace}/{mount.name} with the key {mount.key} (a backend's tls.caRef) "
+            "is in none of the files: add it"
         )
 
 
 @contextlib.asynccontextmanager
-async def _process(folder: Path, name: str, module: str, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _process(
+    folder: Path, name: str, module: str, *arguments: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """A Python module as a process; its complaints are kept in a file. Ended with the block."""
     with (folder / f"{name}.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
@@ -195,23 +199,25 @@ async def _first_end(processes: Mapping[str, asyncio.subprocess.Process]) -> str
     return f"{waits[first]} ended with code {first.result()}"
 
 
-async def _ready(address: str, port: int, ended: "asyncio.Task[str]", folder: Path) -> None:
+async def _ready(asked: Mapping[str, tuple[str, int]], ended: "asyncio.Task[str]", folder: Path) -> None:
+    """Wait until every path is answered 200 at its address."""
     deadline = asyncio.get_running_loop().time() + _START.total_seconds()
-    while not await _answers(address, port):
-        if ended.done():
-            raise EnvoyRejected(f"{ended.result()}:\n{_complaints(folder)}")
-        if asyncio.get_running_loop().time() > deadline:
-            raise EnvoyRejected(f"the gateway was not ready after {_START}:\n{_complaints(folder)}")
-        await asyncio.sleep(0.02)
+    for path, (address, port) in asked.items():
+        while not await _answers(address, port, path):
+            if ended.done():
+                raise EnvoyRejected(f"{ended.result()}:\n{_complaints(folder)}")
+            if asyncio.get_running_loop().time() > deadline:
+                raise EnvoyRejected(f"the gateway was not ready after {_START}:\n{_complaints(folder)}")
+            await asyncio.sleep(0.02)
 
 
-async def _answers(address: str, port: int) -> bool:
+async def _answers(address: str, port: int, path: str) -> bool:
     try:
         reader, writer = await asyncio.open_connection(address, port)
     except OSError:
         return False
     try:
-        writer.write(b"GET /ready HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n")
+        writer.write(f"GET {path} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n".encode())
         return b" 200 " in await reader.readline()
     except OSError:
         return False
@@ -233,8 +239,10 @@ def run(
     port: int = 8080,
     endpoints: Mapping[str, str] | None = None,
 ) -> int:
-    """Serve until SIGINT or SIGTERM; 0 then, 1 if agent or Envoy ends by itself. InvalidInput and EnvoyRejected as
-    :func:`gateway`."""
+    """Serve until SIGINT or SIGTERM; 0 then, 1 if agent or Envoy ends by itself.
+
+    InvalidInput and EnvoyRejected as :func:`gateway`.
+    """
     return asyncio.run(_run(read(files), route, address, port, endpoints or {}))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import yaml
+from pydantic import ValidationError
 
 from moltbot_operator.api import (
     AllowedNamespaces,
@@ -53,19 +54,23 @@ class Manifests:
         raise InvalidInput(f"the files hold several MoltBotRoutes: choose one of {known} with --route")
 
     def sources(self, route: str | None, endpoints: Mapping[str, str], files: Files) -> RouteSources:
-        """The compiler's input for one route. `endpoints` maps backends (`name` or `namespace/name`) to URLs that
-        replace their own; InvalidInput for what can't be served at all."""
+        """The compiler's input for one route; InvalidInput for what can't be served at all.
+
+        `endpoints` maps backends (`name` or `namespace/name`) to URLs that replace their own.
+        """
         namespace, chosen = self.chosen(route)
         unsupported = unsupported_route(chosen.spec)
         if unsupported:
             raise InvalidInput(
-                f"MoltBotRoute {namespace}/{chosen.metadata.name}: not supported yet: {', '.join(unsupported)}; "
-                "remove these fields"
+                f"MoltBotRoute {namespace}/{chosen.metadata.name}: not supported yet: "
+                f"{', '.join(unsupported)}; remove these fields"
             )
         elsewhere = {BackendRef.parse(name, namespace): url for name, url in endpoints.items()}
         unknown = sorted(str(ref) for ref in elsewhere if ref not in self.backends)
         if unknown:
-            raise InvalidInput(f"--endpoint names {', '.join(unknown)}, but the files hold no such ModelBackend")
+            raise InvalidInput(
+                f"--endpoint names {', '.join(unknown)}, but the files hold no such ModelBackend"
+            )
         return RouteSources(
             namespace=namespace,
             name=chosen.metadata.name,
@@ -88,13 +93,18 @@ class Manifests:
         spec = backend.spec
         if url is not None:
             tls = spec.endpoint.tls if spec.endpoint and url.startswith("https:") else None
-            spec = spec.model_copy(update={"endpoint": Endpoint(url=url, tls=tls)})
+            try:
+                spec = spec.model_copy(update={"endpoint": Endpoint(url=url, tls=tls)})
+            except ValidationError as error:
+                raise InvalidInput(f"--endpoint {ref.name}={url}: {error.errors()[0]['msg']}") from error
         return BackendSource(ref, spec, self._problem(ref, backend, namespace))
 
     def _problem(self, ref: BackendRef, backend: ModelBackend, namespace: str) -> Problem | None:
         unsupported = unsupported_backend(backend.spec)
         if unsupported:
-            return Problem("NotSupportedYet", f"ModelBackend {ref}: not supported yet: {', '.join(unsupported)}")
+            return Problem(
+                "NotSupportedYet", f"ModelBackend {ref}: not supported yet: {', '.join(unsupported)}"
+            )
         allowed = backend.spec.allowed_routes.namespaces
         if namespace != ref.namespace and allowed is AllowedNamespaces.SAME:
             return Problem(
@@ -131,7 +141,9 @@ def _parts(file: Path, text: str) -> Iterable[tuple[str, str]]:
     if file.suffix == ".json" and '"apiVersion"' not in text:
         from moltbot_operator.convert import convert_text  # noqa: PLC0415 - manifests need no converter
 
-        return [(f"{file} ({name})", manifest) for name, manifest in convert_text(text, source=str(file)).items()]
+        return [
+            (f"{file} ({name})", manifest) for name, manifest in convert_text(text, source=str(file)).items()
+        ]
     return [(str(file), text)]
 
 
@@ -185,7 +197,9 @@ def _read_data(found: Manifests, source: str, document: dict[str, Any]) -> None:
             try:
                 values.setdefault(key, base64.b64decode(value, validate=True))
             except binascii.Error as error:
-                raise InvalidInput(f"{at}: data.{key}: this is no base64: use stringData for plain text") from error
+                raise InvalidInput(
+                    f"{at}: data.{key}: this is no base64: use stringData for plain text"
+                ) from error
     found.data[kind, namespace, name] = values
 
 

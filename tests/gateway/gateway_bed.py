@@ -1,36 +1,42 @@
-"""A gateway as `moltbot serve` runs it, before simulated providers, for tests of the data plane on real Envoy.
+"""A gateway as `moltbot serve` runs it, before simulated providers: tests of the data plane on real Envoy.
 
 ::
 
-    async with Provider(name="pro") as pro, serving(route(rule("all", ["pro"])), backend("pro", pro.url)) as bed:
-        answer = await bed.chat()
+    async with Provider(name="pro") as pro:
+        async with serving(route(rule("all", ["pro"])), *backend("pro", pro.url), folder=tmp_path) as bed:
+            answer = await bed.chat()
 """
 
+import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 import yaml
+
 from moltbot_operator import serve
 from moltbot_operator.serve_files import read
 
-__all__ = ["ANYONE", "Bed", "backend", "keyed", "route", "rule", "secret", "serving"]
+__all__ = ["ANYONE", "Bed", "backend", "keyed", "route", "rule", "secret", "serving", "until"]
 
 Object = Mapping[str, Any]
 CHAT = "/v1/chat/completions"
 BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}
 
 
-def backend(name: str, url: str, *, key: str | None = None, **spec: Any) -> list[Object]:
-    """A ModelBackend, and its Secret where it has a key."""
+def backend(
+    name: str, url: str, *, key: str | None = None, secret_name: str | None = None, **spec: Any
+) -> list[Object]:
+    """A ModelBackend, and its Secret where it has a key; `secret_name` refers to a given Secret instead."""
     given: dict[str, Any] = {"provider": "Custom", "endpoint": {"url": url}, **spec}
     objects: list[Object] = []
+    if key is not None or secret_name is not None:
+        reference = {"secretRef": {"name": secret_name or f"{name}-key", "key": "token"}}
+        given["auth"] = {"type": "APIKey", "apiKey": {**reference, **given.pop("apiKey", {})}}
     if key is not None:
-        reference = {"secretRef": {"name": f"{name}-key", "key": "token"}, **given.pop("apiKey", {})}
-        given["auth"] = {"type": "APIKey", "apiKey": reference}
         objects.append(secret(f"{name}-key", token=key))
     return [_object("ModelBackend", name, given), *objects]
 
@@ -118,3 +124,10 @@ async def serving(*objects: Object | Sequence[Object], folder: Path, **options: 
         httpx.AsyncClient(base_url=running.url, timeout=30) as client,
     ):
         yield Bed(running, client, log)
+
+
+async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
+    """Asks again and again; TimeoutError if it does not hold in time."""
+    async with asyncio.timeout(seconds):
+        while not await holds():  # noqa: ASYNC110 - what it asks is outside of this process
+            await asyncio.sleep(0.02)

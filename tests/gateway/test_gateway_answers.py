@@ -34,7 +34,11 @@ async def bed(tmp_path_factory):
     async with Provider(name="a") as a, Provider(name="b") as b, Provider(name="c") as c:
         objects = [
             route(
-                rule("exact", ["a"], matches=[{"path": {"type": "Exact", "value": "/exact/v1/chat/completions"}}]),
+                rule(
+                    "exact",
+                    ["a"],
+                    matches=[{"path": {"type": "Exact", "value": "/exact/v1/chat/completions"}}],
+                ),
                 rule("prefix", ["a"], matches=[{"path": {"type": "Prefix", "value": "/team"}}]),
                 rule("inside", ["a"], path="(?i)mid+le"),
                 rule("anchored", ["a"], path="^/end/.*/completions$"),
@@ -87,7 +91,12 @@ async def test_paths(bed, path, rule):
 
 @pytest.mark.parametrize(
     "path",
-    ["/teams/v1/chat/completions", "/exact/v1/chat/completions/x", "/end/x/v1/completions/x", "/v1/chat/completions"],
+    [
+        "/teams/v1/chat/completions",
+        "/exact/v1/chat/completions/x",
+        "/end/x/v1/completions/x",
+        "/v1/chat/completions",
+    ],
 )
 async def test_paths_of_no_rule(bed, path):
     answer = await bed.chat(path, {"messages": []})
@@ -116,7 +125,9 @@ async def test_models_written_with_escapes(bed):
     assert answer.headers["x-moltbot-rule"] == "model"
 
 
-@pytest.mark.parametrize("model", ["gpt-4", "gpt-4oo", "gpt-4x1", "GPT-4O", "", "=gpt-4o", "both", "gpt-4o|o", "x" * 9999])
+@pytest.mark.parametrize(
+    "model", ["gpt-4", "gpt-4oo", "gpt-4x1", "GPT-4O", "", "=gpt-4o", "both", "gpt-4o|o", "x" * 9999]
+)
 async def test_unknown_models(bed, model):
     answer = await bed.chat(body={**BODY, "model": model})
     error = answer.json()["error"]
@@ -141,7 +152,9 @@ async def test_broken_bodies(bed, body):
 
 
 async def test_json_under_another_content_type_is_read_too(bed):
-    answer = await bed.client.post(CHAT, content=json.dumps(BODY).encode(), headers={"content-type": "text/plain"})
+    answer = await bed.client.post(
+        CHAT, content=json.dumps(BODY).encode(), headers={"content-type": "text/plain"}
+    )
     assert answer.json()["model"] == "b-v1"
 
 
@@ -158,7 +171,7 @@ async def test_unknown_paths_say_what_base_url_must_be(bed, path):
 
 
 async def test_a_rule_without_backends_is_refused_by_name(bed):
-    answer = await bed.chat("/broken/v1/chat/completions")
+    answer = await bed.chat("/broken/v1/chat/completions", {"messages": []})
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
     message = answer.json()["error"]["message"]
     assert "broken" in message
@@ -176,7 +189,7 @@ async def test_headers_of_the_gateways_own_are_not_taken_from_clients(bed):
     }
     answer = await bed.chat(body={"messages": []}, **spoofed)
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "no_matching_rule")
-    last = await bed.chat("/last/v1/chat/completions", **spoofed)
+    last = await bed.chat("/last/v1/chat/completions", {"messages": []}, **spoofed)
     assert last.headers["x-moltbot-rule"] == "last"
 
 
@@ -201,6 +214,17 @@ async def test_the_log_has_no_query_credential_or_content(bed):
     last = records[-1]
     assert last["path"] == "/last/v1/chat/completions"
     assert set(last) == {
-        *("time", "request_id", "method", "path", "route", "rule", "consumer", "model", "backend", "attempts"),
+        *(
+            "time",
+            "request_id",
+            "method",
+            "path",
+            "route",
+            "rule",
+            "consumer",
+            "model",
+            "backend",
+            "attempts",
+        ),
         *("status", "flags", "details", "duration_ms", "first_byte_ms", "bytes_received", "bytes_sent"),
     }

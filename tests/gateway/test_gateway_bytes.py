@@ -1,9 +1,8 @@
-"""What the client sends is what the provider gets: order of headers, path and body, but for the model's name."""
+"""Headers in order, path and body arrive as the client sent them, but for the model's name."""
 
 import asyncio
 import hashlib
 import json
-import random
 
 import pytest
 from gateway_bed import backend, route, rule, serving
@@ -72,21 +71,18 @@ async def test_head_path_and_body_arrive_as_sent(tmp_path, number, attempts):
             *backend("down", down.url, model="down"),
         ]
         head = (
-            "POST /a/b/v1/chat/completions?q=%2Fv1%2F&k=1&k=2;x#f HTTP/1.1\r\nhost: gateway.example:8080\r\n"
-            "x-zebra: 1\r\nuser-agent: test/1\r\nX-Apple: 2\r\ncontent-type: application/json; charset=utf-8\r\n"
+            "POST /a/b/v1/chat/completions?q=%2Fv1%2F&k=1&k=2;x HTTP/1.1\r\nhost: gateway.example:8080\r\n"
+            "x-zebra: 1\r\nuser-agent: test/1\r\nX-Apple: 2\r\n"
+            "content-type: application/json; charset=utf-8\r\n"
             "x-zebra: 3\r\naccept: */*\r\nx-moltbot-own: stays\r\n"
-        ).replace("#f", "")
+        )
         async with serving(*objects, folder=tmp_path) as bed:
             assert b" 200 " in await raw(bed, head, body)
     lines = provider.head.decode().split("\r\n")
     assert lines[0] == "POST /p/v4/chat/completions?q=%2Fv1%2F&k=1&k=2;x HTTP/1.1"
     assert lines[1] == f"host: {provider.url.removeprefix('http://')}"
     kept = [line for line in lines[2:] if line and line.split(":")[0] not in OWN]
-    changed = {b"gpt-4o": b'new-\\"name\\\\'}
-    expected = body
-    if number < 5:
-        at = body.index(b'gpt-4o"', body.index(b"l2") if number == 99 else 0)
-        expected = body[:at] + changed[b"gpt-4o"] + body[at + len(b"gpt-4o") :]
+    expected = body.replace(b"gpt-4o", b'new-\\"name\\\\', 1)  # the model's own place comes first in each
     assert kept == [
         "x-zebra: 1",
         "user-agent: test/1",
@@ -101,7 +97,7 @@ async def test_head_path_and_body_arrive_as_sent(tmp_path, number, attempts):
 
 
 async def test_sixteen_mebibytes_pass_and_more_is_refused(tmp_path):
-    filler = random.Random(1).randbytes(8 * 1024 * 1024 - 40).hex()
+    filler = "x" * (16 * 1024 * 1024 - 60)
     body = json.dumps({"model": "gpt-4o", "messages": filler}).encode()
     assert 16 * 1024 * 1024 - 64 < len(body) <= 16 * 1024 * 1024
     async with Provider(name="a") as a, Provider(name="b") as b:

@@ -5,7 +5,7 @@ import math
 from collections import Counter
 
 import pytest
-from gateway_bed import backend, route, rule, serving
+from gateway_bed import backend, route, rule, serving, until
 from moltbot_provider import Provider
 
 KEYS = {"pro": "key-pro", "max": "key-max", "code": "key-code"}
@@ -112,7 +112,9 @@ async def test_each_backend_gets_its_own_path_and_model(providers, tmp_path):
         "code": "/chat/completions?x=/v1/%2F&y=%C3%A4",
     }
     asked = {name: provider.requests[0].body for name, provider in providers.items()}
-    assert [b'"pro-v1"' in asked["pro"], b'"max-v2"' in asked["max"], b'"code-v3"' in asked["code"]] == [True] * 3
+    assert [b'"pro-v1"' in asked["pro"], b'"max-v2"' in asked["max"], b'"code-v3"' in asked["code"]] == [
+        True
+    ] * 3
 
 
 async def test_everything_down_is_an_error_that_sdks_read(providers, tmp_path):
@@ -166,7 +168,7 @@ async def test_connect_failures_alone_fail_over_through_the_inner_tier_too(provi
 
 
 async def test_a_failing_backend_is_left_out_and_comes_back(tmp_path):
-    breaker = {"errorRatePercent": 50, "minimumRequests": 5, "interval": "100ms", "ejectionTime": "500ms"}
+    breaker = {"errorRatePercent": 50, "minimumRequests": 3, "interval": "500ms", "ejectionTime": "1s"}
     async with Provider(name="a") as a, Provider(name="b") as b:
         objects = [
             route(rule("all", {"a": 1, "b": 0}, failover=QUICK)),
@@ -175,17 +177,21 @@ async def test_a_failing_backend_is_left_out_and_comes_back(tmp_path):
         ]
         async with serving(*objects, folder=tmp_path) as bed:
             await a.fault("status", status=503)
-            async with asyncio.timeout(20):
-                while (await bed.chat()).headers["x-moltbot-attempts"] != "1":
-                    pass  # ejected: b serves without a retry
+
+            async def first_try():
+                return (await bed.chat()).headers["x-moltbot-attempts"] == "1"
+
+            await until(first_try)  # ejected: b serves without a retry
             hits = len(a.requests)
             answer = await bed.chat()
             assert (answer.headers["x-moltbot-backend"], answer.headers["x-moltbot-attempts"]) == ("b", "1")
             assert len(a.requests) == hits
             await a.clear()
-            async with asyncio.timeout(20):
-                while (await bed.chat()).headers["x-moltbot-backend"] != "a":
-                    await asyncio.sleep(0.05)
+
+            async def back():
+                return (await bed.chat()).headers["x-moltbot-backend"] == "a"
+
+            await until(back)
             assert (await bed.chat()).status_code == 200
 
 
@@ -222,7 +228,9 @@ async def test_a_full_backend_without_another_is_a_503_at_once(tmp_path):
 async def test_a_full_fallback_is_passed_over(tmp_path):
     async with Provider(name="a") as a, Provider(name="b", delay=0.5) as b, Provider(name="c") as c:
         objects = [
-            route(rule("all", ["a"], ["b", "c"], failover=QUICK | {"perTryTimeout": "20s", "retryOn": ["429"]})),
+            route(
+                rule("all", ["a"], ["b", "c"], failover=QUICK | {"perTryTimeout": "20s", "retryOn": ["429"]})
+            ),
             *backend("a", a.url),
             *backend("b", b.url, limits={"maxConnections": 1}),
             *backend("c", c.url),

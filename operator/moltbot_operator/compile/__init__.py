@@ -1,4 +1,4 @@
-"""The compiler: resources → intermediate form → Envoy's configuration and the agent's. Pure and deterministic.
+"""The compiler: resources → intermediate form → Envoy's and the agent's configuration. Pure, deterministic.
 
 ::
 

@@ -18,7 +18,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Answer:
-    """Status, JSON body, and seconds after which to try again (header `retry-after`) where that makes sense."""
+    """Status, JSON body, and seconds until another try makes sense (header `retry-after`)."""
 
     status: int
     body: str
@@ -42,8 +42,8 @@ def no_operation() -> Answer:
     """The path names no operation of OpenAI's API."""
     return _error(
         404,
-        "This path is no operation of OpenAI's API. Set base_url to this gateway's address followed by /v1 (or by a "
-        "rule's own path and /v1), so that paths read like /v1/chat/completions.",
+        "This path is no operation of OpenAI's API. Set base_url to this gateway's address followed by /v1 "
+        "(or by a rule's own path and /v1), so that paths read like /v1/chat/completions.",
         code="unknown_url",
     )
 
@@ -57,8 +57,8 @@ def unknown_model() -> Answer:
     """Rules take requests by model, and none takes this one."""
     return _error(
         404,
-        "The model does not exist or no rule of this gateway serves it here. GET /v1/models lists those that you "
-        "may use.",
+        "The model does not exist or no rule of this gateway serves it here. GET /v1/models lists those that "
+        "you may use.",
         param="model",
         code="model_not_found",
     )
@@ -79,13 +79,14 @@ def closed() -> Answer:
     """The route has no consumers, so nobody may use it."""
     return _error(
         401,
-        "This gateway lets nobody in yet: its route has no consumers. Add spec.consumers to the MoltBotRoute.",
+        "This gateway lets nobody in yet: its route has no consumers. Add spec.consumers to the "
+        "MoltBotRoute.",
         code="no_consumers",
     )
 
 
 def unfinished() -> Answer:
-    """The script that chooses a backend did not finish: refuse instead of passing the request on unchecked."""
+    """The script that chooses a backend did not finish: the request must not go on unchecked."""
     return _error(500, "The gateway could not choose a backend.", kind="server_error", code="internal_error")
 
 

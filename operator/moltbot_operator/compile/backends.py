@@ -1,8 +1,8 @@
 """From a ModelBackend to what the data plane needs to know of it."""
 
-from moltbot_operator.api import APIKeyAuth, AuthType, ModelBackendSpec
+from moltbot_operator.api import AuthType, ModelBackendSpec
 from moltbot_operator.api.endpoint import ResolvedEndpoint, credential_header, resolve_endpoint
-from moltbot_operator.compile.ir import Backend, Verification
+from moltbot_operator.compile.ir import Backend, UpstreamCredential, Verification
 from moltbot_operator.compile.sources import BackendRef, Problem, RouteSources
 
 __all__ = ["credential", "folder", "resolve"]
@@ -13,9 +13,12 @@ def folder(ref: BackendRef) -> str:
     return f"{ref.namespace}_{ref.name}"
 
 
-def credential(spec: ModelBackendSpec) -> APIKeyAuth | None:
-    """The API key's reference, where the backend takes one."""
-    return spec.auth.api_key if spec.auth.type is AuthType.API_KEY else None
+def credential(ref: BackendRef, spec: ModelBackendSpec) -> UpstreamCredential | None:
+    """What the backend is sent as its credential."""
+    if spec.auth.type is not AuthType.API_KEY or spec.auth.api_key is None:
+        return None
+    sent, secret = credential_header(spec), spec.auth.api_key.secret_ref
+    return UpstreamCredential(sent.name, sent.prefix, ref.namespace, secret.name, secret.key)
 
 
 def resolve(ref: BackendRef, sources: RouteSources) -> Backend | Problem:
@@ -31,7 +34,6 @@ def resolve(ref: BackendRef, sources: RouteSources) -> Backend | Problem:
     spec = source.spec
     endpoint = resolve_endpoint(spec, ref.namespace)
     limits, timeouts = spec.limits, spec.timeouts
-    key = credential(spec)
     return Backend(
         ref=ref,
         label=ref.name if ref.namespace == sources.namespace else str(ref),
@@ -42,7 +44,7 @@ def resolve(ref: BackendRef, sources: RouteSources) -> Backend | Problem:
         spread=spec.endpoint is not None and spec.endpoint.service is not None,
         tls=_verification(ref, spec, endpoint, sources),
         model=spec.model,
-        credential_header=None if key is None else credential_header(spec).name,
+        credential=credential(ref, spec),
         max_connections=None if limits is None else limits.max_connections,
         max_pending=None if limits is None else limits.max_pending_requests,
         breaker=spec.circuit_breaker,

@@ -3,8 +3,9 @@
 import hashlib
 from typing import Any, Final
 
-from moltbot_agent.config import AgentConfig, pack
+import orjson
 
+from moltbot_agent.config import AgentConfig, pack
 from moltbot_operator.compile.delivery import agent_config, mounts
 from moltbot_operator.compile.envoy.bootstrap import bootstrap
 from moltbot_operator.compile.lint import warnings
@@ -21,12 +22,14 @@ _DIGITS: Final = 10
 def compile_route(sources: RouteSources) -> CompiledRoute:
     """The revision that serves the route as well as its references allow.
 
-    Equal sources give equal bytes. What can't be used is left out and reported: a rule without any usable backend
-    answers 503, and the others serve. CompileError if nothing could be served at all.
+    Equal sources give equal bytes. What can't be used is left out and reported: a rule without any usable
+    backend answers 503, and the others serve.
     """
     planned = plan(sources)
-    agent, envoy = agent_config(planned.gateway, sources), bootstrap(planned.gateway)
-    revision = hashlib.sha256(b"".join(pack(agent, envoy))).hexdigest()[:_DIGITS]
+    agent, envoy = agent_config(planned.gateway), bootstrap(planned.gateway)
+    document = {"agent": agent.model_dump(mode="json"), "envoy": envoy}
+    content = orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+    revision = hashlib.sha256(content).hexdigest()[:_DIGITS]
     agent, envoy = _named(agent, envoy, revision)
     return CompiledRoute(
         revision=revision,

@@ -1,48 +1,46 @@
 """What the agent is told, and which Secrets and ConfigMaps become files in the gateway pod."""
 
-from moltbot_agent.config import AgentConfig, ConsumerKeys, Consumers, Credential
+from pathlib import Path
 
-from moltbot_operator.api.endpoint import credential_header
-from moltbot_operator.compile.backends import credential, folder
+from moltbot_agent.config import AgentConfig, ConsumerKeys, Consumers, Credential
+from moltbot_operator.compile.backends import folder
 from moltbot_operator.compile.envoy.access import KEYS, key_template, keys_path
-from moltbot_operator.compile.envoy.names import upstream
+from moltbot_operator.compile.envoy.names import PUBLIC, upstream
 from moltbot_operator.compile.ir import Gateway
 from moltbot_operator.compile.result import Mount
 from moltbot_operator.compile.sources import RouteSources
 
 __all__ = ["agent_config", "mounts"]
 
-_FILE = "credential"
 
-
-def agent_config(gateway: Gateway, sources: RouteSources) -> AgentConfig:
+def agent_config(gateway: Gateway) -> AgentConfig:
     """The agent's share; the revision is not in it yet."""
     files = gateway.files
     credentials = [
         Credential(
-            name=backend.secret,
+            name=credential.resource,
             backend=str(backend.ref),
-            source=f"{files.credentials}/{folder(backend.ref)}/{_FILE}",
-            target=f"{files.run}/sds/{backend.secret}.json",
-            prefix=credential_header(sources.backends[backend.ref].spec).prefix,
+            source=Path(files.credentials, credential.folder, credential.key),
+            target=Path(files.run, "sds", f"{credential.resource}.json"),
+            prefix=credential.prefix,
         )
         for backend in gateway.backends.values()
-        if backend.credential_header is not None
+        if (credential := backend.credential) is not None
     ]
     keys = [
-        ConsumerKeys(consumer=consumer.name, source=f"{files.consumers}/{consumer.name}")
+        ConsumerKeys(consumer=consumer.name, source=Path(files.consumers, consumer.name))
         for consumer in gateway.consumers
     ]
     consumers = Consumers(
-        target=keys_path(files.run), resource=KEYS, keys=tuple(keys), template=key_template()
+        target=Path(keys_path(files.run)), resource=KEYS, keys=tuple(keys), template=key_template()
     )
     return AgentConfig(
         namespace=gateway.namespace,
         route=gateway.route,
         revision="",
         admin_port=files.admin_port,
-        bootstrap=f"{files.run}/envoy.json",
-        stat_prefix="public",
+        bootstrap=Path(files.run, "envoy.json"),
+        stat_prefix=PUBLIC,
         clusters={upstream(backend): str(backend.ref) for backend in gateway.backends.values()},
         credentials=tuple(credentials),
         consumers=consumers if keys else None,
@@ -55,10 +53,10 @@ def mounts(gateway: Gateway, sources: RouteSources) -> tuple[Mount, ...]:
     for backend in gateway.backends.values():
         spec = sources.backends[backend.ref].spec
         own = folder(backend.ref)
-        key = credential(spec)
-        if key is not None:
-            ref = key.secret_ref
-            found.append(Mount("Secret", backend.ref.namespace, ref.name, ref.key, "credential", own, _FILE))
+        if (sent := backend.credential) is not None:
+            found.append(
+                Mount("Secret", sent.namespace, sent.secret, sent.key, "credential", sent.folder, sent.key)
+            )
         ca = spec.endpoint.tls.ca_ref if spec.endpoint and spec.endpoint.tls else None
         if ca is not None and backend.tls is not None:
             found.append(Mount(ca.kind.value, backend.ref.namespace, ca.name, ca.key, "ca", own, "ca.crt"))
@@ -66,4 +64,4 @@ def mounts(gateway: Gateway, sources: RouteSources) -> tuple[Mount, ...]:
         if consumer.auth.api_key is not None:
             name = consumer.auth.api_key.secret_ref.name
             found.append(Mount("Secret", gateway.namespace, name, None, "consumer", consumer.name, None))
-    return tuple(found)
+    return tuple(dict.fromkeys(found))

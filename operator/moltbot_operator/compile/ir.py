@@ -18,7 +18,17 @@ from moltbot_operator.api import CircuitBreaker, RetryCondition
 from moltbot_operator.compile.patterns import RequestCondition
 from moltbot_operator.compile.sources import BackendRef, Files, Problem
 
-__all__ = ["Backend", "Chain", "Choice", "Consumer", "Gateway", "PlannedRule", "Retry", "Verification"]
+__all__ = [
+    "Backend",
+    "Chain",
+    "Choice",
+    "Consumer",
+    "Gateway",
+    "PlannedRule",
+    "Retry",
+    "UpstreamCredential",
+    "Verification",
+]
 
 
 @dataclass(frozen=True)
@@ -27,6 +37,33 @@ class Verification:
 
     ca: str
     server_name: str
+
+
+@dataclass(frozen=True)
+class UpstreamCredential:
+    """A key of a Secret, sent in a header.
+
+    Backends that send the same value share it: Envoy keeps an inotify instance for each, of which Linux
+    grants a user 128 unless told otherwise (fs.inotify.max_user_instances).
+    """
+
+    header: str
+    """In lower case."""
+    prefix: str
+    namespace: str
+    secret: str
+    key: str
+
+    @property
+    def resource(self) -> str:
+        """SDS resource name, and name of its file."""
+        plain = f"{self.namespace}_{self.secret}_{self.key}"
+        return plain if self.prefix == "Bearer " else f"{plain}_{self.prefix.encode().hex()}"
+
+    @property
+    def folder(self) -> str:
+        """The Secret's own folder below the mount; unambiguous, since names of objects have no underscore."""
+        return f"{self.namespace}_{self.secret}"
 
 
 @dataclass(frozen=True)
@@ -46,19 +83,13 @@ class Backend:
     tls: Verification | None
     model: str | None
     """Name to put into requests; None leaves the client's."""
-    credential_header: str | None
-    """Lower-case header that carries the credential; None if there is none."""
+    credential: UpstreamCredential | None
     max_connections: int | None
     max_pending: int | None
     breaker: CircuitBreaker | None
     connect: timedelta
     first_byte: timedelta
     idle: timedelta
-
-    @property
-    def secret(self) -> str:
-        """SDS resource name of the credential, and of its file."""
-        return f"{self.ref.namespace}_{self.ref.name}"
 
     @property
     def limit(self) -> int | None:
@@ -70,7 +101,8 @@ class Backend:
 class Chain:
     """The backends that a request's attempts go to, in order; the last one takes all further attempts.
 
-    The first attempt goes straight to the first backend (`direct`), unless what it needs can't be said for it alone.
+    The first attempt goes straight to the first backend (`direct`), unless what it needs can't be said for it
+    alone.
     """
 
     backends: tuple[Backend, ...]
@@ -172,6 +204,4 @@ class Gateway:
     def credential_headers(self) -> tuple[str, ...]:
         """Every header that carries a credential, of clients or to backends."""
         own = {"authorization", "x-api-key", "api-key"}
-        return tuple(
-            sorted(own | {b.credential_header for b in self.backends.values() if b.credential_header})
-        )
+        return tuple(sorted(own | {b.credential.header for b in self.backends.values() if b.credential}))

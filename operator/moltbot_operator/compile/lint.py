@@ -1,17 +1,25 @@
 """What is allowed and looks like a mistake."""
 
 from collections.abc import Iterator
+from typing import Final
 
-from moltbot_operator.compile.ir import PlannedRule
 from moltbot_operator.compile.plan import Plan
 from moltbot_operator.compile.sources import BackendRef, Problem, RouteSources
 
 __all__ = ["warnings"]
 
+_MANY_CREDENTIALS: Final = 100
+"""Linux grants a user 128 inotify instances unless told otherwise; Envoy keeps one for each credential."""
+
 
 def warnings(planned: Plan, sources: RouteSources) -> tuple[Problem, ...]:
     """Reason and message of each, in the order of the spec."""
-    return (*_retries(planned, sources), *_shadowed(planned), *_access(planned, sources))
+    return (
+        *_retries(planned, sources),
+        *_shadowed(planned),
+        *_access(planned, sources),
+        *_credentials(planned),
+    )
 
 
 def _retries(planned: Plan, sources: RouteSources) -> Iterator[Problem]:
@@ -27,28 +35,24 @@ def _retries(planned: Plan, sources: RouteSources) -> Iterator[Problem]:
 
 def _shadowed(planned: Plan) -> Iterator[Problem]:
     """Rules behind one that takes every request, and those whose every match an earlier rule has too."""
-    taken: dict[object, str] = {}
+    taken: dict[object, str] = {}  # by condition
+    catch_all: str | None = None
     for rule in planned.gateway.rules:
         earlier = [taken[match] for match in rule.conditions if match in taken]
-        if (first := _everything(planned, rule)) is not None:
-            yield _unreachable(rule.name, first, "takes every request")
+        if catch_all is not None:
+            yield _unreachable(rule.name, catch_all, "takes every request")
         elif rule.conditions and len(earlier) == len(rule.conditions):
             yield _unreachable(rule.name, earlier[0], "has the same matches")
+        if catch_all is None and any(match.takes_everything for match in rule.conditions):
+            catch_all = rule.name
         for match in rule.conditions:
             taken.setdefault(match, rule.name)
 
 
-def _everything(planned: Plan, rule: PlannedRule) -> str | None:
-    for earlier in planned.gateway.rules:
-        if earlier is rule:
-            return None
-        if any(match.takes_everything for match in earlier.conditions):
-            return earlier.name
-    return None
-
-
 def _unreachable(rule: str, earlier: str, because: str) -> Problem:
-    message = f"rule {rule} is never reached: rule {earlier} before it {because}; change their order or matches"
+    message = (
+        f"rule {rule} is never reached: rule {earlier} before it {because}; change their order or matches"
+    )
     return Problem("Unreachable", message)
 
 
@@ -57,8 +61,8 @@ def _access(planned: Plan, sources: RouteSources) -> Iterator[Problem]:
     if not consumers:
         yield Problem(
             "NoConsumers",
-            "spec.consumers is empty, so every request gets 401: list who may use the route, or let everybody in "
-            "with {name: anyone, auth: {anonymous: {}}, backends: [...]}",
+            "spec.consumers is empty, so every request gets 401: list who may use the route, or let "
+            "everybody in with {name: anyone, auth: {anonymous: {}}, backends: [...]}",
         )
     for consumer in consumers:
         found = sources.consumers.get(consumer.name)
@@ -75,6 +79,17 @@ def _access(planned: Plan, sources: RouteSources) -> Iterator[Problem]:
         ):
             yield Problem(
                 "ConsumerScopeEmpty",
-                f"consumer {consumer.name} may use no rule: a rule needs every backend that it serves from in the "
-                "consumer's backends, candidates and fallbacks alike",
+                f"consumer {consumer.name} may use no rule: a rule needs every backend that it serves "
+                "from in the consumer's backends, candidates and fallbacks alike",
             )
+
+
+def _credentials(planned: Plan) -> Iterator[Problem]:
+    different = {backend.credential for backend in planned.gateway.backends.values()} - {None}
+    if len(different) > _MANY_CREDENTIALS:
+        yield Problem(
+            "ManyCredentials",
+            f"the route uses {len(different)} different credentials, and Envoy needs an inotify instance for "
+            f"each: set fs.inotify.max_user_instances on the nodes to {len(different) + 128} or more, let "
+            "backends of one provider share a Secret, or split the route",
+        )

@@ -1,8 +1,8 @@
 """From the path that a client asks for to the path that a backend is asked for.
 
 Upstream path = the backend's prefix + what follows the first `/v1` segment of the client's path
-(`/tech/v1/chat/completions` → `/chat/completions`); without such a segment, the longest known operation at its end
-(`/tech/chat/completions` → `/chat/completions`). A path with neither is no operation and gets a 404.
+(`/tech/v1/chat/completions` → `/chat/completions`); without such a segment, the longest known operation at
+its end (`/tech/chat/completions` → `/chat/completions`). A path with neither is no operation and gets a 404.
 """
 
 from typing import Final
@@ -23,7 +23,7 @@ _KNOWN: Final = (
     "/rerank",
     "/responses(?:/[^/?]+(?:/cancel|/input_items)?)?",
 )
-"""Operations of OpenAI's API (https://platform.openai.com/docs/api-reference), Anthropic's messages and rerank."""
+"""Of OpenAI's API (https://platform.openai.com/docs/api-reference), with Anthropic's messages and rerank."""
 
 _ANY: Final = "|".join(_KNOWN)
 

@@ -7,7 +7,15 @@ from typing import Final
 from moltbot_operator.api import HeaderMatch, HeaderMatchType, Match, PathMatch, PathMatchType
 from moltbot_operator.compile.re2 import fault
 
-__all__ = ["EVERY_PATH", "HeaderCondition", "PathCondition", "RequestCondition", "condition", "models_pattern", "quote"]
+__all__ = [
+    "EVERY_PATH",
+    "HeaderCondition",
+    "PathCondition",
+    "RequestCondition",
+    "condition",
+    "models_pattern",
+    "quote",
+]
 
 _LITERAL: Final = re.compile(r"\^([-/A-Za-z0-9_~%]+)(\$?)")
 """An anchored expression without operators: cheaper as a prefix or an exact path."""
@@ -15,8 +23,10 @@ _LITERAL: Final = re.compile(r"\^([-/A-Za-z0-9_~%]+)(\$?)")
 
 @dataclass(frozen=True)
 class PathCondition:
-    """How a path (without query) is compared: `prefix` is textual, `segments` takes whole segments only,
-    `regex` must match all of the path."""
+    """How a path (without query) is compared.
+
+    `prefix` is textual, `segments` takes whole segments only, `regex` must match all of the path.
+    """
 
     kind: str
     value: str
@@ -36,7 +46,7 @@ class HeaderCondition:
 
 @dataclass(frozen=True)
 class RequestCondition:
-    """One match of a rule; `models` is an expression over the client's model names, or None for any request."""
+    """One match of a rule; `models` is an expression over the client's model names, None for any request."""
 
     path: PathCondition
     headers: tuple[HeaderCondition, ...] = ()
@@ -51,7 +61,7 @@ class RequestCondition:
 def quote(text: str) -> str:
     """An RE2 expression for exactly this text (Python's own escape adds backslashes that RE2 refuses)."""
     return "".join(
-        char if char.isalnum() or ord(char) > 127 or char in "_/:@ -" else f"\\{char}" for char in text
+        char if char.isalnum() or not char.isascii() or char in "_/:@ -" else f"\\{char}" for char in text
     )
 
 

@@ -1,7 +1,8 @@
-"""From resources to the intermediate form: which backends each rule may use, in which order, and what is refused."""
+"""From resources to the intermediate form: which backends serve each rule, in which order, and what not."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from moltbot_operator.api import Failover, Rule
 from moltbot_operator.compile.backends import resolve
@@ -91,14 +92,22 @@ class _Planner:
 
     def _consumers(self, used: set[str]) -> tuple[str, ...] | None:
         consumers = self.sources.spec.consumers
+        allowed = tuple(c.name for c in consumers if used <= self._scopes[c.name])
         if any(consumer.auth.anonymous is not None for consumer in consumers):
-            scopes = self._scope(consumers[0].backends)
-            return None if used <= scopes else ()
-        return tuple(c.name for c in consumers if used <= self._scope(c.backends))
+            return None if allowed else ()
+        return allowed
 
-    def _scope(self, references: Iterable[str]) -> set[str]:
-        refs = (BackendRef.parse(reference, self.sources.namespace) for reference in references)
-        return {self.usable[ref].label for ref in refs if ref in self.usable}
+    @cached_property
+    def _scopes(self) -> dict[str, frozenset[str]]:
+        """Labels of the backends that each consumer may use."""
+        return {
+            consumer.name: frozenset(
+                found.label
+                for reference in consumer.backends
+                if isinstance(found := self.backend(reference), Backend)
+            )
+            for consumer in self.sources.spec.consumers
+        }
 
 
 def _summary(rule: str, problems: Sequence[Problem]) -> Problem | None:
@@ -136,8 +145,11 @@ def _choices(
 
 
 def _chain(backends: Sequence[Backend], failover: Failover) -> Chain:
-    """Direct, unless a later backend takes the client's model name which the first would overwrite, or waits longer
-    for its first byte than the first may."""
+    """The order of attempts.
+
+    Direct, unless a later backend takes the client's model name, which the first would overwrite, or waits
+    longer for its first byte than the first may.
+    """
     first, *others = dict.fromkeys(backends)
     overwritten = first.model is not None and any(backend.model is None for backend in others)
     cut_short = failover.per_try_timeout is None and any(b.first_byte > first.first_byte for b in others)
@@ -155,9 +167,6 @@ def _models(rule: Rule, candidates: Sequence[Backend]) -> tuple[str, ...]:
 def plan(sources: RouteSources) -> Plan:
     """Everything that the route means."""
     planner = _Planner(sources)
-    for consumer in sources.spec.consumers:
-        for reference in consumer.backends:  # which no rule may use
-            planner.backend(reference)
     planned = [planner.rule(rule) for rule in sources.spec.rules]
     rules = tuple(rule for rule, _ in planned)
     used = {

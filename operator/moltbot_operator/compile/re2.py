@@ -1,7 +1,7 @@
 """Whether RE2 takes an expression: Envoy refuses a whole configuration for one that it doesn't.
 
-A parser of RE2's syntax (https://github.com/google/re2/wiki/Syntax) that keeps to what is sure: what it takes, RE2
-takes. It refuses lookaround, backreferences and expressions too large for RE2's memory.
+A parser of RE2's syntax (https://github.com/google/re2/wiki/Syntax) that keeps to what is sure: what it
+takes, RE2 takes. It refuses lookaround, backreferences and expressions too large for RE2's memory.
 """
 
 import re
@@ -24,11 +24,18 @@ _POSIX: Final = re.compile(
     r"\[:\^?(?:alnum|alpha|ascii|blank|cntrl|digit|graph|lower|print|punct|space|upper|word|xdigit):\]"
 )
 _UNICODE_NAMES: Final = frozenset(
-    "C Cc Cf Co Cs L Ll Lm Lo Lt Lu M Mc Me Mn N Nd Nl No P Pc Pd Pe Pf Pi Po Ps S Sc Sk Sm So Z Zl Zp Zs "
-    "Arabic Armenian Bengali Common Cyrillic Devanagari Greek Han Hangul Hebrew Hiragana Katakana Latin Tamil Thai".split()
+    name
+    for names in (
+        "C Cc Cf Co Cs L Ll Lm Lo Lt Lu M Mc Me Mn N Nd Nl No P Pc Pd Pe Pf Pi Po Ps S Sc Sk Sm So",
+        "Z Zl Zp Zs",
+        "Arabic Armenian Bengali Common Cyrillic Devanagari Greek Han Hangul Hebrew Hiragana Katakana Latin",
+    )
+    for name in names.split()
 )
 _CONTROLS: Final = {"a": 7, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11}
-_LAST_CODE: Final = 0x10FFFF
+_LAST_CODE: Final = 0xFF
+"""Envoy's RE2 compares bytes, not characters."""
+
 _ASCII: Final = 128
 
 _SIZE_OF_ANY: Final = 12
@@ -76,7 +83,9 @@ class _Parser:
         if char == "\\":
             return self.escape(), 1
         if char in "*+?":
-            raise _Refused(f"there is nothing to repeat before '{char}' at {self.at - 1}: remove or escape it")
+            raise _Refused(
+                f"there is nothing to repeat before '{char}' at {self.at - 1}: remove or escape it"
+            )
         return (_SIZE_OF_ANY if char == "." else len(char.encode())), 1
 
     def repeated(self, size: int, inside: int) -> tuple[int, int]:
@@ -115,6 +124,8 @@ class _Parser:
             elif kind[3] == ")":
                 if not kind[2]:
                     raise _Refused("(?) says nothing: remove it")
+                if (after := self.peek()) and (after in "*+?" or _REPEAT.match(self.text, self.at)):
+                    raise _Refused(f"a repetition follows flags at {self.at}: remove it")
                 return 0, 1
         found = self.alternatives(depth + 1)
         if self.peek() != ")":
@@ -136,7 +147,7 @@ class _Parser:
         return _SIZE_OF_ANY if self.is_class() else self.literal()
 
     def is_class(self) -> bool:
-        """Whether a class of characters such as \\d or \\pL stands here, after its backslash; consumes it."""
+        """Whether a class such as digits or letters stands here, after its backslash; consumes it."""
         unicode = _UNICODE.match(self.text, self.at)
         if unicode is not None and (unicode[1] is None or unicode[1] in _UNICODE_NAMES):
             self.at = unicode.end()
@@ -154,7 +165,7 @@ class _Parser:
                 self.at = found.end()
                 digits, base = (found[0], 8) if form is _OCTAL else (found[1] or found[2], 16)
                 if int(digits, base) > _LAST_CODE:
-                    raise _Refused(f"\\{found[0]} is no character: write one up to \\x{{10FFFF}}")
+                    raise _Refused(f"\\{found[0]} is no byte: write one up to \\xFF, or the character itself")
                 return 4
         char = self.peek()
         self.at += 1
@@ -178,7 +189,9 @@ class _Parser:
                 self.at = posix.end()
                 continue
             if self.text.startswith("[:", self.at):
-                raise _Refused("[: begins the name of an unknown class: write one such as [:alpha:], or escape [")
+                raise _Refused(
+                    "[: begins the name of an unknown class: write one such as [:alpha:], or escape ["
+                )
             low = self.member()
             if self.peek() == "-" and self.text[self.at + 1 : self.at + 2] not in ("]", ""):
                 self.at += 1
@@ -189,10 +202,12 @@ class _Parser:
         return _SIZE_OF_ANY + 4 * items
 
     def member(self) -> int | None:
-        """One character of a bracket expression as its code; None for a class such as \\d."""
+        """One character of a bracket expression as its code; None for a class of several."""
         char = self.peek()
         self.at += 1
         if char != "\\":
+            if ord(char) >= _ASCII:
+                raise _Refused(f"[] compares bytes, and {char} has several: write (?:{char}|...) instead")
             return ord(char)
         if self.is_class():
             return None

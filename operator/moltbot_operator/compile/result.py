@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from moltbot_agent.config import AgentConfig
-
 from moltbot_operator.compile.sources import BackendRef, Problem
 
 __all__ = ["BackendReport", "CompiledRoute", "Mount", "RuleReport"]
@@ -14,8 +13,8 @@ __all__ = ["BackendReport", "CompiledRoute", "Mount", "RuleReport"]
 class Mount:
     """One key of a Secret or ConfigMap as a file in the gateway pod.
 
-    `folder` is the backend's or consumer's own folder below the mount of that kind; `key` None takes every key.
-    `namespace` is where the object lives, which may be another one than the route's (then it is copied).
+    `folder` is the credential's, backend's or consumer's own folder below the mount of that kind; `key` None
+    takes every key. `namespace` is where the object lives; another one than the route's means a copy.
     """
 
     kind: Literal["Secret", "ConfigMap"]
@@ -30,7 +29,7 @@ class Mount:
 
 @dataclass(frozen=True)
 class RuleReport:
-    """How a rule is served. A rule with a `problem` answers 503 unless `serving`: then it is served by what is left."""
+    """How a rule is served. With a `problem` it answers 503 unless `serving`: then by what is left."""
 
     name: str
     serving: bool
@@ -39,8 +38,11 @@ class RuleReport:
 
 @dataclass(frozen=True)
 class BackendReport:
-    """How a backend is used by the route: its share of first attempts over all rules is not defined, so `weight` is
-    the sum of its candidate weights, 0 for a mere fallback."""
+    """How a backend is used by the route.
+
+    Its share of first attempts over all rules is not defined, so `weight` is the sum of its candidate
+    weights, 0 for a mere fallback.
+    """
 
     ref: BackendRef
     weight: int
@@ -51,8 +53,8 @@ class BackendReport:
 class CompiledRoute:
     """One immutable revision.
 
-    `envoy` is the whole static bootstrap (dynamic parts are files by SDS and ECDS); `parts` is `pack(agent, envoy)`,
-    from which `revision` (10 hexadecimal digits) is derived.
+    `envoy` is the whole static bootstrap (dynamic parts are files by SDS and ECDS); `parts` is
+    `pack(agent, envoy)`. `revision` (10 hexadecimal digits) is derived from the content of both.
     """
 
     revision: str

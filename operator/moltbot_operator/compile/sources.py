@@ -35,8 +35,11 @@ class Problem:
 
 @dataclass(frozen=True)
 class BackendSource:
-    """A backend that was found; `problem` says why it can't be used although it exists
-    (not accepted, no consent for this namespace, secret or key missing)."""
+    """A backend that was found.
+
+    `problem` says why it can't be used although it exists (not accepted, no consent for this namespace,
+    secret or key missing).
+    """
 
     ref: BackendRef
     spec: ModelBackendSpec

@@ -23,7 +23,8 @@ def keys_path(run: str) -> str:
 def key_template() -> Json:
     """The filter's configuration but for the keys, which the agent adds.
 
-    SDKs send keys as OpenAI (`authorization: Bearer`), Anthropic (`x-api-key`) or Azure (`api-key`) want them.
+    SDKs send keys as OpenAI (`authorization: Bearer`), Anthropic (`x-api-key`) or Azure (`api-key`)
+    want them.
     """
     sources = [{"header": name} for name in ("Authorization", "x-api-key", "api-key")]
     return typed(

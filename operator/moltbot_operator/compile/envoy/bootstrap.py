@@ -1,7 +1,6 @@
 """The whole static bootstrap."""
 
 from moltbot_agent.attempts import PREFIX, histogram_settings
-
 from moltbot_operator.compile.envoy import names
 from moltbot_operator.compile.envoy.clusters import chained, clusters
 from moltbot_operator.compile.envoy.listeners import inner_listener, public_listener, ready_listener
@@ -10,18 +9,25 @@ from moltbot_operator.compile.ir import Gateway
 
 __all__ = ["bootstrap"]
 
-_KEPT = (
-    f"http.{names.PUBLIC}.",
-    f"{PREFIX}.",
-    "server.",
-    "cluster_manager.",
-    "listener_manager.",
-    "cluster.up_",
+_KEPT_PREFIXES = (f"http.{names.PUBLIC}.", f"{PREFIX}.", "server.", "cluster_manager.", "listener_manager.")
+_KEPT_SUFFIXES = (
+    ".upstream_cx_active",
+    ".upstream_cx_connect_fail",
+    ".upstream_cx_overflow",
+    ".upstream_cx_total",
+    ".upstream_rq_active",
+    ".upstream_rq_pending_active",
+    ".upstream_rq_pending_overflow",
+    ".upstream_rq_per_try_timeout",
+    ".upstream_rq_retry",
+    ".upstream_rq_total",
+    ".outlier_detection.ejections_active",
+    ".outlier_detection.ejections_enforced_total",
 )
-"""Statistics worth their memory: 1,000 backends make 41 MB a scrape of them all."""
+"""Statistics worth their memory, most of them read by the agent; all of 1,000 backends are 41 MB a scrape."""
 
 _RUNTIME = {"re2.max_program_size.error_level": 1_000_000, "re2.max_program_size.warn_level": 1_000_000}
-"""Envoy refuses expressions of more than 100 instructions unless told otherwise; the planner bounds what users write."""
+"""Envoy refuses expressions of more than 100 instructions unless told otherwise; re2.py bounds users'."""
 
 
 def bootstrap(gateway: Gateway) -> Json:
@@ -36,6 +42,7 @@ def bootstrap(gateway: Gateway) -> Json:
     if any(chain.inner for chain in chains.values()):
         listeners.append(inner_listener(chains))
     name = f"{gateway.namespace}/{gateway.route}"
+    kept = [{"prefix": prefix} for prefix in _KEPT_PREFIXES] + [{"suffix": each} for each in _KEPT_SUFFIXES]
     return {
         "node": {"id": name, "cluster": name, "metadata": {}},
         "admin": {
@@ -50,7 +57,7 @@ def bootstrap(gateway: Gateway) -> Json:
         ],
         "layered_runtime": {"layers": [{"name": "static", "static_layer": _RUNTIME}]},
         "stats_config": {
-            "stats_matcher": {"inclusion_list": {"patterns": [{"prefix": prefix} for prefix in _KEPT]}},
+            "stats_matcher": {"inclusion_list": {"patterns": kept}},
             "histogram_bucket_settings": histogram_settings(),
         },
     }

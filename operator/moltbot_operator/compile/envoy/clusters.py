@@ -1,10 +1,9 @@
-"""Clusters: each backend itself (`up_…`), by the inner tier (`x_…`), and the chains that attempts walk along."""
+"""Clusters: each backend itself (`up_…`), by the inner tier (`x_…`), and the chains of attempts."""
 
 from datetime import timedelta
 from typing import Final
 
 from moltbot_agent.attempts import endpoint_metadata
-
 from moltbot_operator.api.endpoint import is_ip_address
 from moltbot_operator.compile.envoy import names
 from moltbot_operator.compile.envoy.proto import Json, extension, seconds, typed
@@ -21,7 +20,7 @@ _PROTOCOL: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
 class Chained:
-    """The clusters that a chain needs: `direct` for the usual way, `spill` for when its first backend is full."""
+    """The clusters that a chain needs: `name` as a rule, `spill` for when its first backend is full."""
 
     def __init__(self, chain: Chain, number: int) -> None:
         entry = [names.inner(backend, chain.prefix) for backend in chain.backends]
@@ -31,7 +30,8 @@ class Chained:
             entry[0] = names.upstream(chain.first)
         self.entries = tuple(entry)
         self.name = entry[0] if len(entry) == 1 else f"chain_{number}"
-        self.spill = names.FULL if len(entry) == 1 else entry[1] if len(entry) == 2 else f"spill_{number}"
+        rest = entry[1:]
+        self.spill = f"spill_{number}" if len(rest) > 1 else rest[0] if rest else names.FULL
 
     @property
     def inner(self) -> tuple[Backend, ...]:
@@ -57,16 +57,19 @@ def clusters(gateway: Gateway, chains: dict[str, Chained], attempts: dict[str, i
         length = max(attempts[label], len(chain.entries))
         if len(chain.entries) > 1:
             made.append(_composite(chain.name, chain.entries, length, chain.chain, gateway))
-        if chain.limit is not None and len(chain.entries) > 2:
+        if chain.limit is not None and chain.spill not in (names.FULL, chain.entries[-1]):
             made.append(_composite(chain.spill, chain.entries[1:], length, None, gateway))
-    if any(chain.limit is not None for chain in chains.values()):
+    if any(backend.limit is not None for backend in gateway.backends.values()):
         made.append({"name": names.FULL, "type": "STATIC", "load_assignment": {"cluster_name": names.FULL}})
     return made
 
 
 def _breakers(connections: int | None = None, pending: int | None = None) -> Json:
-    """With HTTP/1.1 a request waits as pending while its connection is made, so that pending needs room for
-    all connections; that the queue is no longer is the cluster specifier's business."""
+    """Limits of a cluster; None is none.
+
+    With HTTP/1.1 a request waits as pending while its connection is made, so that pending needs room for all
+    connections; that the queue is no longer is the cluster specifier's business.
+    """
     return {
         "thresholds": [
             {
@@ -82,11 +85,11 @@ def _breakers(connections: int | None = None, pending: int | None = None) -> Jso
 def _protocol(backend: Backend | None = None, gateway: Gateway | None = None) -> Json:
     """HTTP/1.1, and the credential of `backend` put into each request."""
     options = typed(_PROTOCOL[len("envoy.") :], explicit_http_config={"http_protocol_options": {}})
-    if backend is not None and gateway is not None and backend.credential_header is not None:
+    if backend is not None and gateway is not None and (credential := backend.credential) is not None:
         source = {
-            "name": backend.secret,
+            "name": credential.resource,
             "sds_config": {
-                "path_config_source": {"path": f"{gateway.files.run}/sds/{backend.secret}.json"},
+                "path_config_source": {"path": f"{gateway.files.run}/sds/{credential.resource}.json"},
                 "resource_api_version": "V3",
             },
         }
@@ -94,7 +97,7 @@ def _protocol(backend: Backend | None = None, gateway: Gateway | None = None) ->
             "envoy.http.injected_credentials.generic",
             "extensions.http.injected_credentials.generic.v3.Generic",
             credential=source,
-            header=backend.credential_header,
+            header=credential.header,
         )
         options["http_filters"] = [
             extension(

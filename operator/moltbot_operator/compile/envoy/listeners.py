@@ -3,7 +3,6 @@
 from typing import Any
 
 from moltbot_agent.attempts import upstream_log
-
 from moltbot_operator.compile.envoy import access, names
 from moltbot_operator.compile.envoy.clusters import Chained
 from moltbot_operator.compile.envoy.log import access_log
@@ -127,8 +126,11 @@ def _listener(name: str, address: str, port: int, manager: Json) -> Json:
 
 
 def inner_listener(chains: dict[str, Chained]) -> Json:
-    """Where attempts pass that go to another backend than the request was made ready for: credentials are removed,
-    host, path prefix and model become the other backend's, and its cluster injects its own credential."""
+    """Where attempts pass that go to another backend than the request was made ready for.
+
+    Credentials are removed, host, path prefix and model become the other backend's, and its cluster injects
+    its own credential.
+    """
     pairs = {
         names.endpoint_id(backend, chain.chain.prefix): (backend, chain.chain.prefix)
         for chain in chains.values()
@@ -140,13 +142,13 @@ def inner_listener(chains: dict[str, Chained]) -> Json:
         for backend, _ in pairs.values()
         if backend.limit is not None
     }
-    removed = {backend.credential_header for chain in chains.values() for backend in chain.chain.backends}
+    used = {backend.credential for chain in chains.values() for backend in chain.chain.backends}
     manager = _manager(
         names.LISTENER_INNER,
         [script("inner.lua")],
         {
             "matcher": exact_map(names.INNER, routes, []),
-            "request_headers_to_remove": sorted({*(name for name in removed if name), *_NEVER_SENT_ON}),
+            "request_headers_to_remove": sorted({*(each.header for each in used if each), *_NEVER_SENT_ON}),
         },
         {"cluster_specifier_plugins": [limited[label] for label in sorted(limited)]},
         generate_request_id=False,

@@ -5,7 +5,6 @@ from typing import Final
 from moltbot_operator.compile.ir import Backend
 
 __all__ = [
-    "SCRIPT",
     "CONSUMER",
     "FAULT",
     "FULL",
@@ -16,6 +15,7 @@ __all__ = [
     "PREFIX",
     "PUBLIC",
     "ROUTE",
+    "SCRIPT",
     "STATE_CONSUMER",
     "STATE_PATH",
     "endpoint_id",

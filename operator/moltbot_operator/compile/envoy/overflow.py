@@ -1,7 +1,7 @@
 """A backend at its limit passes requests on: Envoy itself never retries an overflow.
 
-A cluster specifier reads how many requests are in flight at the backend and names the chain or what comes after it.
-Several threads may pass the limit at the same moment, so the breakers behind it leave some room.
+A cluster specifier reads how many requests are in flight at the backend and names the chain, or what comes
+after it. Several threads may pass the limit at the same moment, so the breakers behind it leave some room.
 """
 
 from moltbot_operator.compile.envoy import names

@@ -83,7 +83,7 @@ def public_replies() -> Json:
             ),
             _shaped(
                 _status("EQ", 403),
-                "Your key may not use every backend of rule %ROUTE_NAME%: ask for it in the consumer's backends.",
+                "Your key may not use every backend of rule %ROUTE_NAME%: they are not all in its scope.",
                 kind="permission_error",
                 code="out_of_scope",
             ),

@@ -4,12 +4,12 @@
 
     header x-mb-route (only the script sets it) ── exact map ──> final route of a choice, or a list of models
         └─ absent ──> entry routes, in order: no operation, list of models, then each rule's matches:
-                        scan    the rule asks for a model: the script reads the body, then the table is asked again
-                        draw    the script chooses, then the table is asked again
+                        scan    the rule asks for a model: the script reads the body, the table is asked again
+                        draw    the script chooses, the table is asked again
                         final   nothing to choose: straight to the backend
                         answer  the rule is refused
 
-A request for one of 1,000 drawn rules thus costs the walk along the entry routes and one look into a hash map.
+A request for one of 1,000 drawn rules thus costs the walk along the entry routes and one look into a map.
 """
 
 from typing import Final
@@ -89,9 +89,7 @@ def entry_routes(gateway: Gateway, chains: dict[str, Chained]) -> list[Json]:
     return routes
 
 
-def _entries(
-    rule: PlannedRule, condition: RequestCondition, chains: dict[str, Chained]
-) -> list[Json]:
+def _entries(rule: PlannedRule, condition: RequestCondition, chains: dict[str, Chained]) -> list[Json]:
     routes = []
     more: tuple[Json, ...] = ()
     if condition.models is not None:
@@ -144,9 +142,7 @@ def _listed(gateway: Gateway, consumer: str) -> Answer:
     return answers.model_list(dict.fromkeys(model for rule in usable for model in rule.models))
 
 
-def _final(
-    match: Json, rule: PlannedRule, choice: Choice, chains: dict[str, Chained]
-) -> Json:
+def _final(match: Json, rule: PlannedRule, choice: Choice, chains: dict[str, Chained]) -> Json:
     chain = chains[choice.chain.label]
     action: Json = {
         "timeout": "0s",

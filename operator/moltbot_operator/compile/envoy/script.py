@@ -38,12 +38,12 @@ def acts(act: str) -> Json:
 
 
 def writes_model(model: str) -> Json:
-    """`typed_per_filter_config` of a route of the inner tier where the script writes the model into the body."""
+    """`typed_per_filter_config` of an inner route where the script writes the model into the body."""
     return _awake(model=json.dumps(model))
 
 
 def draw(rule: PlannedRule) -> Json:
-    """`metadata` of a rule's route: cumulated weights, final routes, and models to write (as JSON; empty: none)."""
+    """`metadata` of a rule's route: cumulated weights, final routes, models to write (in JSON, or empty)."""
     upto, total = [], 0
     for choice in rule.choices:
         total += choice.weight

@@ -1,0 +1,154 @@
+"""Any valid set of resources compiles to the same bytes each time, refers to nothing that is missing, and is
+a configuration that real Envoy takes.
+"""
+
+import pytest
+from compile_given import backend, compiled, rule
+from envoy_check import dangling, refusal
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+NAMES = ["a", "b", "c", "models/d", "e"]
+MODELS = st.sampled_from(["gpt-4o", "o*", 'x"y\\z', "a.b", "auto", "中".encode().hex()])
+MILLISECONDS = st.integers(1, 90_000).map(lambda number: f"{number}ms")
+PATHS = st.one_of(
+    st.builds(lambda value: {"type": "Exact", "value": value}, st.sampled_from(["/v1/x", "/a%20b"])),
+    st.builds(lambda value: {"type": "Prefix", "value": value}, st.sampled_from(["/", "/a", "/a/", "/a;b"])),
+    st.builds(
+        lambda value: {"type": "Regex", "value": value},
+        st.sampled_from(["^/tech/", "^/x$", "(?i)a+", r"\d{3}|[^/]+$", "(", r"\pL", "(?=x)", "a{1000}"]),
+    ),
+)
+HEADERS = st.lists(
+    st.sampled_from(
+        [
+            {"name": "X-Team", "value": "blue"},
+            {"name": "x-n", "type": "Regex", "value": "[0-9]+"},
+            {"name": "x-bad", "type": "Regex", "value": "(?!x)"},
+        ]
+    ),
+    max_size=2,
+    unique_by=lambda header: header["name"],
+)
+MATCHES = st.lists(
+    st.fixed_dictionaries(
+        {"path": PATHS},
+        optional={"headers": HEADERS, "model": st.lists(MODELS, min_size=1, max_size=3, unique=True)},
+    ),
+    max_size=3,
+)
+
+
+@st.composite
+def backends(draw, name):
+    more = draw(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "model": MODELS.filter(lambda model: "*" not in model),
+                "secret": st.sampled_from(["one", "two"]),
+                "endpoint": st.sampled_from(
+                    [
+                        {"url": "https://api.example.com"},
+                        {"url": "http://192.0.2.1:8000/"},
+                        {"url": "http://[2001:db8::1]:8000/x/y/"},
+                        {"url": "https://h/p", "tls": {"serverName": "s.example"}},
+                        {"service": {"name": "vllm", "port": 8000, "pathPrefix": "/"}},
+                    ]
+                ),
+                "limits": st.sampled_from(
+                    [{"maxConnections": 1}, {"maxConnections": 5, "maxPendingRequests": 5}]
+                ),
+                "circuitBreaker": st.just({"errorRatePercent": 1}),
+                "timeouts": st.fixed_dictionaries({"firstByte": MILLISECONDS, "idle": MILLISECONDS}),
+            },
+        )
+    )
+    return backend(name, draw(st.sampled_from([None, None, None, "SecretNotFound"])), **more)
+
+
+@st.composite
+def rules(draw, name):
+    named = draw(st.lists(st.sampled_from([*NAMES, "gone"]), min_size=1, max_size=5, unique=True))
+    cut = draw(st.integers(1, len(named)))
+    weights = draw(st.lists(st.integers(0, 1_000_000), min_size=cut, max_size=cut).filter(any))
+    conditions = ["ConnectFailure", "Reset", "5xx", "429", "PerTryTimeout", "401", "403"]
+    failover = draw(
+        st.fixed_dictionaries(
+            {"maxRetries": st.integers(0, 10)},
+            optional={
+                "perTryTimeout": MILLISECONDS,
+                "retryOn": st.lists(st.sampled_from(conditions), unique=True),
+                "backoff": st.sampled_from([{"base": "1ms", "max": "1ms"}, {"base": "1s", "max": "10m"}]),
+            },
+        )
+    )
+    return rule(
+        name,
+        dict(zip(named[:cut], weights, strict=True)),
+        named[cut:],
+        failover=failover,
+        matches=draw(MATCHES),
+    )
+
+
+CONSUMERS = st.one_of(
+    st.just([]),
+    st.lists(st.sampled_from(NAMES), unique=True).map(
+        lambda names: [{"name": "anyone", "auth": {"anonymous": {}}, "backends": names}]
+    ),
+    st.lists(st.sampled_from(["web", "batch"]), min_size=1, unique=True).map(
+        lambda names: [
+            {
+                "name": name,
+                "auth": {"apiKey": {"secretRef": {"name": name}}},
+                "backends": NAMES[: 2 + len(name)],
+            }
+            for name in names
+        ]
+    ),
+)
+
+
+@st.composite
+def routes(draw):
+    listed = draw(st.lists(st.sampled_from(["one", "two", "models", "x-y"]), min_size=1, unique=True))
+    return (
+        [draw(rules(name)) for name in listed],
+        [draw(backends(name)) for name in NAMES],
+        draw(CONSUMERS),
+    )
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(routes())
+def test_envoy_takes_any_route(tmp_path_factory, route):
+    first, second = compiled(*route), compiled(*route)
+    assert first.parts == second.parts
+    assert dangling(first.envoy) == set()
+    assert refusal(first, tmp_path_factory.mktemp("any")) is None
+
+
+def test_the_check_itself_sees_a_fault(tmp_path):
+    result = compiled([rule("r", ["a"], ["b"])], [backend("a"), backend("b")])
+    clusters = result.envoy["static_resources"]["clusters"]
+    gone = clusters.pop(1)
+    assert gone["name"] == "up_b"
+    assert dangling(result.envoy) == {"up_b"}
+    clusters[0]["connect_timeout"] = "soon"
+    assert refusal(result, tmp_path) is not None
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_envoy_takes_what_our_own_check_of_expressions_takes(tmp_path, count):
+    """Every expression that `fault` lets through is one of Envoy's RE2."""
+    from test_re2 import TAKEN
+
+    patterns = [pattern for pattern in TAKEN if pattern] * count
+    given_rules = [
+        rule(f"r{number}", ["a"], matches=[{"path": {"type": "Regex", "value": pattern}}])
+        for number, pattern in enumerate(patterns)
+    ]
+    result = compiled(given_rules, [backend("a")])
+    assert all(each.problem is None for each in result.rules)
+    assert refusal(result, tmp_path) is None

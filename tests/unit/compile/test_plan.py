@@ -1,0 +1,118 @@
+"""Which backends serve a rule, in which order, by which clusters."""
+
+from compile_given import backend, clusters, compiled, ref, rule, walk
+
+
+def test_each_candidate_has_its_own_order():
+    result = compiled([rule("r", {"a": 5, "b": 3, "c": 2}, ["f"])], [backend(name) for name in "abcf"])
+    found = clusters(result)
+    assert found["chain_0"] == ["up_a", "x_b", "x_c", "x_f"]
+    assert found["chain_1"] == ["up_b", "x_c", "x_a", "x_f"]
+    assert found["chain_2"] == ["up_c", "x_a", "x_b", "x_f"]
+    draw = next(each["draw"] for each in walk(result.envoy) if "draw" in each)
+    assert draw["upto"] == [5, 8, 10]
+    assert draw["to"] == ["r/0", "r/1", "r/2"]
+
+
+def test_the_last_entry_takes_the_attempts_that_are_left():
+    found = clusters(
+        compiled([rule("r", ["a"], ["b"], failover={"maxRetries": 4})], [backend("a"), backend("b")])
+    )
+    assert found["chain_0"] == ["up_a", "x_b", "x_b", "x_b", "x_b"]
+
+
+def test_a_weight_of_zero_takes_further_attempts_only():
+    found = clusters(compiled([rule("r", {"a": 1, "b": 0})], [backend("a"), backend("b")]))
+    assert {name: members for name, members in found.items() if members} == {
+        "chain_0": ["up_a", "x_b", "x_b", "x_b"]
+    }
+
+
+def test_equal_chains_are_shared_and_long_enough_for_every_rule():
+    rules = [
+        rule("one", ["a"], ["b"], failover={"maxRetries": 1}),
+        rule("two", ["a"], ["b"], failover={"maxRetries": 5}, matches=[{"model": ["m"]}]),
+    ]
+    found = clusters(compiled(rules, [backend("a"), backend("b")]))
+    assert [len(members) for members in found.values() if members] == [6]
+
+
+def test_a_single_backend_needs_no_chain_and_no_script():
+    result = compiled([rule("r", ["a"])], [backend("a")])
+    assert list(clusters(result)) == ["up_a"]
+    assert [each["name"] for each in result.envoy["static_resources"]["listeners"]] == ["public", "ready"]
+    assert not [each for each in walk(result.envoy) if "draw" in each or "filter_context" in each]
+
+
+def test_only_used_backends_are_configured():
+    assert list(clusters(compiled([rule("r", ["a"])], [backend("a"), backend("b")]))) == ["up_a"]
+
+
+def test_what_cannot_be_used_is_left_out_and_reported():
+    rules = [rule("r", {"a": 1, "gone": 1}, ["ill"]), rule("none", ["gone"], matches=[{"model": ["m"]}])]
+    result = compiled(rules, [backend("a"), backend("ill", "SecretNotFound")])
+    assert list(clusters(result)) == ["up_a"]
+    first, second = result.rules
+    assert (first.serving, first.problem.reason) == (True, "BackendNotFound")
+    assert "default/gone" in first.problem.message
+    assert "ill has a problem" in first.problem.message
+    assert (second.serving, second.problem.reason) == (False, "BackendNotFound")
+    reports = {str(each.ref): each for each in result.backends}
+    assert reports["default/a"].problem is None
+    assert reports["default/ill"].problem.reason == "SecretNotFound"
+    assert [reports[name].weight for name in ("default/a", "default/gone", "default/ill")] == [1, 2, 0]
+
+
+def test_candidates_without_weight_serve_when_the_others_are_missing():
+    result = compiled([rule("r", {"gone": 1, "a": 0}, ["b"])], [backend("a"), backend("b")])
+    assert clusters(result)["chain_0"][:2] == ["up_a", "x_b"]
+
+
+def test_backends_of_other_namespaces_have_their_own_names():
+    result = compiled([rule("r", ["a", "models/a"])], [backend("a"), backend("models/a")])
+    assert {"up_a", "up_models/a", "x_a", "x_models/a"} <= set(clusters(result))
+    assert result.agent.clusters == {"up_a": "default/a", "up_models/a": "models/a"}
+
+
+def test_the_first_attempt_takes_the_inner_tier_where_another_keeps_the_clients_model():
+    found = clusters(compiled([rule("r", ["a"], ["b"])], [backend("a", model="m"), backend("b")]))
+    assert found["chain_0"][:2] == ["x_a", "x_b"]
+
+
+def test_the_first_attempt_takes_the_inner_tier_where_another_may_wait_longer():
+    given = [backend("a", timeouts={"firstByte": "1s"}), backend("b")]
+    assert clusters(compiled([rule("r", ["a"], ["b"])], given))["chain_0"][0] == "x_a"
+    limited = [rule("r", ["a"], ["b"], failover={"perTryTimeout": "2s"})]
+    assert clusters(compiled(limited, given))["chain_0"][0] == "up_a"
+
+
+def test_a_rule_whose_every_match_is_bad_takes_nothing():
+    bad = rule("bad", ["a"], matches=[{"path": {"type": "Regex", "value": "("}}])
+    result = compiled([bad, rule("rest", ["a"])], [backend("a")])
+    assert (result.rules[0].serving, result.rules[0].problem.reason) == (False, "InvalidRegex")
+    assert not [each for each in walk(result.envoy) if each.get("name") == "bad"]
+
+
+def test_limits_lead_to_what_comes_next():
+    given = [backend("a", limits={"maxConnections": 3, "maxPendingRequests": 2}), backend("b"), backend("c")]
+    rules = [
+        rule("three", ["a"], ["b", "c"]),
+        rule("two", ["a"], ["b"], matches=[{"model": ["2"]}]),
+        rule("one", ["a"], matches=[{"model": ["1"]}]),
+    ]
+    result = compiled(rules, given)
+    scripts = [each["source_code"]["inline_string"] for each in walk(result.envoy) if "source_code" in each]
+    assert all("< 5 " in text for text in scripts)
+    assert [text.split('"')[1::2][1:] for text in scripts] == [
+        ["chain_0", "spill_0"],
+        ["chain_1", "x_b"],
+        ["up_a", "full"],
+    ]
+    assert clusters(result)["spill_0"] == ["x_b", "x_c", "x_c", "x_c"]
+
+
+def test_reports_keep_the_order_of_the_spec():
+    names = ["z", "a", "m"]
+    result = compiled([rule(name, ["a"], matches=[{"model": [name]}]) for name in names], [backend("a")])
+    assert [each.name for each in result.rules] == names
+    assert [each.ref for each in result.backends] == [ref("a")]
