@@ -68,7 +68,7 @@ checks: $(VENV) ## Style, types, import contracts, generated files, chart, links
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(PYTHON) -m moltbot_operator.api.schema crds/ --check || { echo "make crds fixes this" >&2; exit 1; }
-	diff -r crds charts/moltbot-operator/crd-files || { echo "make crds fixes this" >&2; exit 1; }
+	diff -rq crds charts/moltbot-operator/crd-files || { echo "make crds fixes this" >&2; exit 1; }
 	$(PYTHON) scripts/document_reasons.py --check
 	$(PYTHON) scripts/check_links.py
 	$(BED)/build.py --only helm

@@ -102,7 +102,7 @@ class Cluster:
     def list(self, kind: str, namespace: str, labels: str = "") -> list[dict[str, Any]]:
         """Objects of a kind (or of several: `pods,services`)."""
         selector = ["-l", labels] if labels else []
-        text = self.kubectl("get", kind, "-n", namespace, "-o", "json", *selector)
+        text = self.kubectl("get", kind, "-n", namespace, "-o", "json", "--show-managed-fields", *selector)
         items: list[dict[str, Any]] = json.loads(text)["items"]
         return items
 
@@ -168,3 +168,8 @@ def is_true(obj: Manifest | None, kind: str) -> bool:
     found = condition(obj, kind)
     generation = (obj or {}).get("metadata", {}).get("generation")
     return bool(found["status"] == "True" and found.get("observedGeneration", generation) == generation)
+
+
+def is_settled(route: Manifest | None) -> bool:
+    """Whether a route serves its present spec: Ready alone may be true of the revision before."""
+    return is_true(route, "Ready") and condition(route, "Reconciling")["status"] != "True"

@@ -78,7 +78,7 @@ def await_ready(cluster: Cluster, route: str) -> None:
                 for kind in ("Accepted", "ResolvedRefs", "Programmed", "Ready")
             ]
             say("  ".join(conditions))
-            return access.is_true(found, "Ready")
+            return access.is_settled(found)
 
         access.wait_until(f"MoltBotRoute {route} to be Ready", probe, 180)
 
@@ -112,7 +112,7 @@ def show(cluster: Cluster, route: str, title: str, answers: list[Answer]) -> Non
         entry = log.get(answer.id, {})
         rows.append([
             answer.text, str(entry.get("backend") or "-").rpartition("/")[2], str(entry.get("attempts", "-")),
-            str(answer.status), f"{answer.seconds * 1000:.0f} ms", answer.said[:44],
+            str(answer.status), f"{answer.seconds * 1000:.0f} ms", answer.said[:45],
         ])  # fmt: skip
     columns = ["request", "backend that served", "attempts#", "status#", "latency#", "answer"]
     table(title, columns, rows)
@@ -130,7 +130,7 @@ def shares(answers: list[Answer]) -> str:
 def requests(cluster: Cluster, route: str, url: str) -> None:
     """Before the outage: weights. In it: the fallback. After it: as before."""
     heading("Requests through the gateway's Service")
-    questions = [f"How do I {verb} a list in Python?" for verb in ("sort", "copy", "reverse", "flatten")] * 2
+    questions = [f"How do I {verb} a list?" for verb in ("sort", "copy", "reverse", "flatten")] * 2
     show(cluster, route, f"POST {PATH}", [ask(url + PATH, text) for text in questions[:SHOWN]])
     console.print(
         f"shares of {SAMPLE} more: {shares(ask_many(url + PATH, ['hello'] * SAMPLE))}; asked for: 70/30"
@@ -214,7 +214,10 @@ def down(cluster: Cluster) -> None:
         subprocess.run([access.BED / "down"], check=True)
         return
     with step("removing the demo from your cluster (CRDs stay)"):
-        cluster.kubectl("delete", "namespace", SPACE, "--ignore-not-found", seconds=180)
+        if cluster.get("namespace", SPACE, SPACE):
+            cluster.kubectl("delete", "moltbotroutes", "--all", "-n", SPACE)
+        # Gateway pods may drain for up to 330 s where requests are in flight.
+        cluster.kubectl("delete", "namespace", SPACE, "--ignore-not-found", seconds=600)
         cluster.helm("uninstall", RELEASE, "--namespace", SYSTEM, "--ignore-not-found", "--wait")
         cluster.kubectl("delete", "namespace", SYSTEM, "--ignore-not-found", seconds=180)
 

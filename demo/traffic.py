@@ -13,6 +13,9 @@ import httpx
 from cluster import Cluster, wait_until
 
 PARALLEL = 8
+WORDS = 2
+"""Length of an answer: a simulated model says who it is and which model it was asked for."""
+
 LOG_SECONDS = 15
 """How long a line of the access log may take to arrive."""
 
@@ -31,13 +34,17 @@ class Answer:
     """The model's words, or the error's message."""
 
 
+CLIENT = httpx.Client(timeout=30, limits=httpx.Limits(max_connections=PARALLEL))
+"""Shared, as an application would: a client of its own for each request costs more than the request."""
+
+
 def ask(url: str, text: str) -> Answer:
     """One chat completion by an ordinary client."""
     ident = str(uuid.uuid4())
-    body = {"model": "auto", "messages": [{"role": "user", "content": text}]}
+    body = {"model": "auto", "max_tokens": WORDS, "messages": [{"role": "user", "content": text}]}
     started = time.monotonic()
     try:
-        answer = httpx.post(url, json=body, headers={"x-request-id": ident}, timeout=30)
+        answer = CLIENT.post(url, json=body, headers={"x-request-id": ident})
     except httpx.TransportError as error:
         return Answer("", text, 0, time.monotonic() - started, f"no answer: {error}")
     seconds = time.monotonic() - started
@@ -53,7 +60,7 @@ def ask(url: str, text: str) -> Answer:
 def answers(url: str) -> bool:
     """Whether anything answers there at all."""
     try:
-        return httpx.get(url, timeout=2).status_code > 0
+        return CLIENT.get(url, timeout=2).status_code > 0
     except httpx.TransportError:
         return False
 

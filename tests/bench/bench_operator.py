@@ -224,9 +224,9 @@ def main():
             for metric, (value, unit) in figures.items():
                 samples.add(f"{size:,} resources", metric, value, unit)
         print(f"repetition {repetition + 1} of {arguments.repetitions} is done", flush=True)
-    note = """Pods do not run: a stand-in kubelet makes them Ready and stand-in evidence reports their revision,
-    so the start of gateway pods is in no figure. The controller manager writes at most 20 times a second (its
-    default), which is most of the time until many new resources are Programmed."""
+    note = """Pods do not run: a stand-in kubelet makes them Ready and stand-in evidence reports their
+    revision, so the start of gateway pods is in no figure. The controller manager writes at most 20 times a
+    second (its default), which is most of the time until many new resources are Programmed."""
     kubernetes = next(each.version for each in build.components() if each.name == "kubernetes")
     publish("operator", samples, [" ".join(note.split())], kubernetes=kubernetes)
 

@@ -3,7 +3,9 @@
 A cluster that was not up before is taken down again, unless MOLTBOT_KEEP_CLUSTER is set.
 """
 
+import contextlib
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -56,7 +58,8 @@ def installed(cluster) -> Iterator[access.Cluster]:
 @pytest.fixture(scope="module")
 def site(installed, request) -> Iterator[Site]:
     """A namespace of this module's own, with models, backends and a client, and no route yet."""
-    name = f"e2e-{request.module.__name__.rpartition('.')[2].removeprefix('test_').replace('_', '-')}"
+    module = request.module.__name__.rpartition(".")[2].removeprefix("test_").replace("_", "-")
+    name = f"e2e-{module}-{secrets.token_hex(2)}"
     installed.apply([models.namespace(name)])
     objects = [each for provider in PROVIDERS for each in models.provider(provider, name)]
     objects += [backend(each, name) for each in PROVIDERS]
@@ -67,4 +70,13 @@ def site(installed, request) -> Iterator[Site]:
     installed.apply(objects)
     installed.kubectl("wait", "pod", "--all", "-n", name, "--for=condition=Ready", "--timeout=90s")
     yield Site(installed, name)
-    installed.kubectl("delete", "namespace", name, "--wait=true", seconds=180)
+    # The namespace controller comes back only after half of a pod's grace period, so the gateways go first. It
+    # is no test: a pod that is still draining must not fail the ones before.
+    installed.kubectl("delete", "moltbotroutes", "--all", "-n", name)
+    with contextlib.suppress(TimeoutError):
+        access.wait_until(
+            "gateway pods to be gone",
+            lambda: not installed.list("pods", name, "app.kubernetes.io/component=gateway"),
+            30,
+        )
+    installed.kubectl("delete", "namespace", name, "--wait=false")

@@ -2,7 +2,7 @@
 
 Argument: one JSON job; prints one JSON result. Jobs:
 
-load    POST `count` requests (or for `seconds`), `concurrency` at a time, to `url`; counts outcomes
+load    POST `count` requests (or for `duration` seconds), `concurrency` at a time, to `url`; counts outcomes
 stream  one streamed request; when each chunk arrived, in seconds
 raw     the bytes `head` + `body` over a socket to `host`:`port`; the answer as text
 http    one request `method` `url` with `json`
@@ -23,7 +23,7 @@ BODY = {"model": "auto", "messages": [{"role": "user", "content": "hello"}]}
 async def load(job):
     answers, errors, latencies = collections.Counter(), [], []
     remaining = iter(range(job["count"])) if "count" in job else None
-    end = time.monotonic() + job.get("seconds", 3600)
+    end = time.monotonic() + job.get("duration", 3600)
     timeout = aiohttp.ClientTimeout(total=job.get("timeout", 30))
     connector = aiohttp.TCPConnector(limit=0, force_close=job.get("close", False))
 
@@ -71,7 +71,7 @@ async def stream(job):
 async def raw(job):
     body = base64.b64decode(job["body"])
     reader, writer = await asyncio.open_connection(job["host"], job["port"])
-    writer.write(job["head"].encode() + body)
+    writer.write(job["head"].encode("latin-1") + body)
     await writer.drain()
     head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
     writer.close()

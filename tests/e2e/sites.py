@@ -51,7 +51,7 @@ def tech_rule(**changes) -> dict:
         "failover": {
             "maxRetries": 3,
             "backoff": {"strategy": "Exponential", "base": "25ms", "max": "250ms"},
-            "perTryTimeout": "2s",
+            "perTryTimeout": "1s",
         },
         **changes,
     }
@@ -106,17 +106,17 @@ class Site:
     def wait_ready(self, name: str = "assistant", seconds: float = 120) -> dict:
         def probe():
             found = self.route(name)
-            return found if access.is_true(found, "Ready") else None
+            return found if access.is_settled(found) else None
 
         try:
-            return access.wait_until(f"route {name} to be Ready", probe, seconds)
+            return access.wait_until(f"route {name} to be Ready and settled", probe, seconds)
         except TimeoutError as error:
             raise AssertionError(
                 f"{error}: {json.dumps(self.route(name).get('status'), indent=1)}"
             ) from error
 
     def wait_serving(self, name: str = "assistant", seconds: float = 120) -> dict:
-        """Ready, and kube-proxy has heard of it: a new Service answers a little later than its route is Ready."""
+        """Ready, and kube-proxy has heard of it: a new Service answers a little after its route is Ready."""
         found = self.wait_ready(name, seconds)
         url = f"http://{name}.{self.namespace}.svc/tech/v1/models"
 

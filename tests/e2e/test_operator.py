@@ -1,7 +1,11 @@
 """The operator at work: leader's death, drift, a flip under load, and what deletion leaves."""
 
+import contextlib
+import os
+import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from sites import BACKUP, MAX, PRO, SYSTEM, route, tech_rule
@@ -9,6 +13,7 @@ from sites import BACKUP, MAX, PRO, SYSTEM, route, tech_rule
 import cluster as access
 
 LEASE_SECONDS = 15
+COMPONENT = "app.kubernetes.io/component"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -24,8 +29,16 @@ def lease(cluster):
     return found["spec"]
 
 
-def versions(objects):
-    return {key: each["metadata"]["resourceVersion"] for key, each in objects.items()}
+def writes(objects):
+    """When the operator last wrote each object: other controllers write their status meanwhile."""
+    return {
+        key: [
+            (entry["operation"], entry["time"])
+            for entry in each["metadata"]["managedFields"]
+            if entry["manager"] == "moltbot-operator"
+        ]
+        for key, each in objects.items()
+    }
 
 
 def specs(objects):
@@ -83,12 +96,12 @@ def test_edits_by_hand_are_undone_within_5_seconds(site):
     kubectl("patch", "service", "assistant", *where, *merge, '{"spec":{"selector":{"app":"evil"}}}')
     kubectl("scale", f"deployment/{deployment}", *where, "--replicas=1")
     kubectl("patch", "pdb", "assistant-gw", *where, *merge, '{"spec":{"maxUnavailable":"100%"}}')
-    kubectl("label", "networkpolicy", "assistant-gw", *where, "moltbot.io/revision=evil", "--overwrite")
+    kubectl(
+        "label", "networkpolicy", "assistant-gw", *where, "app.kubernetes.io/component=evil", "--overwrite"
+    )
 
     def undone():
-        now = specs(site.owned())
-        # The edit of the Service added a key that no field manager of ours owns; selecting must be as before.
-        return now == before
+        return specs(site.owned()) == before
 
     access.wait_until("all edits to be undone", undone, 5)
     site.wait_ready()
@@ -97,7 +110,7 @@ def test_edits_by_hand_are_undone_within_5_seconds(site):
 def test_a_changed_route_flips_under_load_without_a_failed_request(site):
     before = site.route()["status"]["revision"]["active"]
     results = {}
-    load = threading.Thread(target=lambda: results.update(site.load(seconds=40, concurrency=8)))
+    load = threading.Thread(target=lambda: results.update(site.load(duration=40, concurrency=8)))
     load.start()
     try:
         site.cluster.apply([route("assistant", site.namespace, [tech_rule(candidates=[{"backend": MAX}])])])
@@ -119,31 +132,49 @@ def test_a_changed_route_flips_under_load_without_a_failed_request(site):
     site.wait_ready()
 
 
+def kill(cluster, pod):
+    """As a node's death would: without a last word where we can, then gone from the API."""
+    if cluster.kind == "node":
+        for group in Path("/proc").glob("[0-9]*/cgroup"):
+            with contextlib.suppress(OSError):
+                if pod["metadata"]["uid"] in group.read_text():
+                    os.kill(int(group.parent.name), signal.SIGKILL)
+    name = pod["metadata"]["name"]
+    cluster.kubectl("delete", "pod", name, "-n", SYSTEM, "--grace-period=0", "--force", "--wait=false")
+
+
 def test_the_other_replica_takes_over_from_a_killed_leader_and_writes_nothing_twice(site):
     cluster = site.cluster
     site.wait_ready()
+
+    def whole():
+        return access.condition(site.route(), "Degraded")["status"] != "True"
+
+    access.wait_until("all pods to be back from the tests before", whole, 60)
     old = lease(cluster)["holderIdentity"]
-    pods = cluster.list("pods", SYSTEM, "app.kubernetes.io/component=operator")
-    (leader,) = [each["metadata"]["name"] for each in pods if old.startswith(each["metadata"]["name"])]
-    owned, seen = versions(site.owned()), site.route()["metadata"]["resourceVersion"]
-    cluster.kubectl("delete", "pod", leader, "-n", SYSTEM, "--grace-period=0", "--force", "--wait=false")
+    pods = cluster.list("pods", SYSTEM, f"{COMPONENT}=operator")
+    (leader,) = [each for each in pods if old.startswith(each["metadata"]["name"])]
+    before, seen = writes(site.owned()), site.route()["metadata"]["resourceVersion"]
+    kill(cluster, leader)
     killed = time.monotonic()
-    access.wait_until(
-        "another replica to lead",
-        lambda: lease(cluster)["holderIdentity"] not in ("", old),
-        2 * LEASE_SECONDS,
-    )
+
+    def led():
+        return lease(cluster).get("holderIdentity", "") not in ("", old)
+
+    access.wait_until("another replica to lead", led, 2 * LEASE_SECONDS)
+    took = time.monotonic() - killed
+    assert took <= LEASE_SECONDS + 5, took
     # It works: a change is carried out by the new leader ...
-    assert versions(site.owned()) == owned
+    assert all(before.values())
+    assert writes(site.owned()) == before
     assert site.route()["metadata"]["resourceVersion"] == seen
     changed = tech_rule(candidates=[{"backend": PRO}], fallback=[BACKUP])
     cluster.apply([route("assistant", site.namespace, [changed])])
     site.wait_ready(seconds=90)
-    took = time.monotonic() - killed
     # ... once: one Deployment of the new revision, written once.
     active = site.route()["status"]["revision"]["active"]
     deployment = site.owned()["Deployment", f"assistant-gw-{active}"]
-    assert deployment["metadata"]["generation"] == 1, took
+    assert deployment["metadata"]["generation"] == 1
 
 
 def test_a_deleted_backend_in_use_shows_on_its_route_and_comes_back(site):
@@ -166,8 +197,8 @@ def test_a_deleted_backend_in_use_shows_on_its_route_and_comes_back(site):
             | {"metadata": {"name": BACKUP, "namespace": site.namespace}}
         ]
     )
+    access.wait_until("ResolvedRefs", lambda: access.is_true(site.route(), "ResolvedRefs"), 30)
     site.wait_ready()
-    assert access.is_true(site.route(), "ResolvedRefs")
 
 
 def test_deleting_a_route_removes_everything_it_owned(site):
