@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -110,20 +111,21 @@ def show(cluster: Cluster, route: str, title: str, answers: list[Answer]) -> Non
     rows = []
     for answer in answers:
         entry = log.get(answer.id, {})
-        rows.append([
-            answer.text, str(entry.get("backend") or "-").rpartition("/")[2], str(entry.get("attempts", "-")),
-            str(answer.status), f"{answer.seconds * 1000:.0f} ms", answer.said[:45],
-        ])  # fmt: skip
+        served_by = str(entry.get("backend") or "-").rpartition("/")[2]
+        said = answer.said.split()[-1] if answer.status == HTTPStatus.OK else answer.said[:40]
+        latency = f"{answer.seconds * 1000:.0f} ms"
+        attempts = str(entry.get("attempts", "-"))
+        rows.append([answer.text, served_by, attempts, str(answer.status), latency, said])
     columns = ["request", "backend that served", "attempts#", "status#", "latency#", "answer"]
     table(title, columns, rows)
 
 
 def shares(answers: list[Answer]) -> str:
     """Who served how many, by what the models say of themselves."""
-    names = Counter(
-        answer.said.split()[0].removeprefix("server=") if answer.status == 200 else f"error {answer.status}"  # noqa: PLR2004
-        for answer in answers
-    )
+    names: Counter[str] = Counter()
+    for answer in answers:
+        served = answer.status == HTTPStatus.OK
+        names[answer.said.split()[0].removeprefix("server=") if served else f"error {answer.status}"] += 1
     return ", ".join(f"{name} {count} ({count / len(answers):.0%})" for name, count in names.most_common())
 
 
@@ -146,7 +148,7 @@ def requests(cluster: Cluster, route: str, url: str) -> None:
     finally:
         with step("and back: --replicas=1"):
             scale(cluster, 1)
-    failed = [answer for answer in during if answer.status != 200]  # noqa: PLR2004
+    failed = [answer for answer in during if answer.status != HTTPStatus.OK]
     if failed:
         raise CommandFailed(f"{len(failed)} requests failed during the outage, the first: {failed[0].said}")
 

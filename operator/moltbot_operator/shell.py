@@ -23,6 +23,9 @@ __all__ = ["WatchGate", "run_kopf"]
 CHUNK: Final = 500
 """Objects fetched by one call of kopf's initial list."""
 
+_IDENTITY: Final[Any] = "moltbot-operator"
+"""Who we are among kopf's peers; its type is private to kopf."""
+
 END_LIMIT: Final = timedelta(seconds=10)
 """How long kopf's tasks may take to end once cancelled."""
 
@@ -97,6 +100,8 @@ async def run_kopf(
         tasks = await kopf.spawn_tasks(
             registry=registry,
             settings=_settings(scopes, request_timeout),
+            # Unused by a standalone kopf, which else asks who the user is: in a pod, nobody that has a name.
+            identity=_IDENTITY,
             standalone=True,
             clusterwide=not namespaces,
             namespaces=namespaces,

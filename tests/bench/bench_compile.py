@@ -1,8 +1,8 @@
 """make bench-compile: time and memory of compiling one route, by its number of rules.
 
 Each figure is from a fresh process. A rule has a path, two weighted candidates, a fallback and retries; there
-is a backend for each ten rules. Beyond 1,024 rules the schema refuses a route: what is measured there is only
-the compiler.
+is a backend for each ten rules, and in one case one for each rule. Beyond 1,024 rules the schema refuses a
+route: what is measured there is only the compiler.
 """
 
 import argparse
@@ -20,11 +20,11 @@ SIZES = (10, 100, 1_000, 10_000)
 REPETITIONS = 5
 
 
-def sources(rules):
+def sources(rules, rules_a_backend=10):
     from moltbot_operator.api import ModelBackendSpec, MoltBotRouteSpec
     from moltbot_operator.compile.sources import BackendRef, BackendSource, RouteSources
 
-    names = [f"backend-{number}" for number in range(rules // 10 + 3)]
+    names = [f"backend-{number}" for number in range(max(3, rules // rules_a_backend))]
     backends = {}
     for name in names:
         spec = {
@@ -64,11 +64,11 @@ def sources(rules):
     return RouteSources("bench", "bench", whole, backends)
 
 
-def one(rules):
+def one(rules, rules_a_backend):
     """Compiles once in this process; prints the figures."""
     from moltbot_operator.compile import compile_route
 
-    given = sources(rules)
+    given = sources(rules, rules_a_backend)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()
     compiled = compile_route(given)
@@ -85,8 +85,8 @@ def one(rules):
     print(json.dumps(figures))
 
 
-def in_process(rules):
-    command = [sys.executable, __file__, "--one", str(rules)]
+def in_process(rules, rules_a_backend=10):
+    command = [sys.executable, __file__, "--one", str(rules), "--rules-a-backend", str(rules_a_backend)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return {metric: tuple(pair) for metric, pair in json.loads(done.stdout).items()}
 
@@ -94,12 +94,14 @@ def in_process(rules):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--one", type=int, help="compile so many rules in this process")
+    parser.add_argument("--rules-a-backend", type=int, default=10)
     parser.add_argument("--repetitions", type=int, default=REPETITIONS)
     arguments = parser.parse_args()
     if arguments.one:
-        one(arguments.one)
+        one(arguments.one, arguments.rules_a_backend)
         return
     cases = {f"{size:,} rules": lambda size=size: in_process(size) for size in SIZES}
+    cases["1,000 rules, 1,000 backends"] = lambda: in_process(1_000, 1)
     samples = interleaved(cases, arguments.repetitions)
     notes = []
     for small, large in ((100, 1_000), (1_000, 10_000)):

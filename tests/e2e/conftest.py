@@ -70,8 +70,8 @@ def site(installed, request) -> Iterator[Site]:
     installed.apply(objects)
     installed.kubectl("wait", "pod", "--all", "-n", name, "--for=condition=Ready", "--timeout=90s")
     yield Site(installed, name)
-    # The namespace controller comes back only after half of a pod's grace period, so the gateways go first. It
-    # is no test: a pod that is still draining must not fail the ones before.
+    # The namespace controller comes back only after half of a pod's grace period, so the gateways go first.
+    # This is no test: a pod that is still draining must not fail the ones before.
     installed.kubectl("delete", "moltbotroutes", "--all", "-n", name)
     with contextlib.suppress(TimeoutError):
         access.wait_until(

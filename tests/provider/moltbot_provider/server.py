@@ -61,6 +61,7 @@ class Provider:
         self._ssl = ssl_context
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
+        self._held: socket.socket | None = None
 
     @property
     def url(self) -> str:
@@ -106,6 +107,7 @@ class Provider:
             app, handler_cancellation=True, access_log=None, auto_decompress=False, keepalive_timeout=3600
         )
         await self._runner.setup()
+        self._hold()
         await self._listen()
         return self
 
@@ -116,6 +118,9 @@ class Provider:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        if self._held is not None:
+            self._held.close()
+            self._held = None
 
     async def __aenter__(self) -> Self:
         return await self.start()
@@ -125,13 +130,26 @@ class Provider:
     ) -> None:
         await self.stop()
 
+    def _hold(self) -> None:
+        """Bind the port without listening, so that nobody else gets it while the provider refuses."""
+        self._held = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
+        self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._held.bind((self.host, self.port))
+        self.port = self._held.getsockname()[1]
+
     async def _listen(self) -> None:
         if self._runner is None or self._runner.server is None:
             raise RuntimeError(f"provider {self.name} is not started")
         self._server = await asyncio.get_running_loop().create_server(
-            self._runner.server, self.host, self.port, ssl=self._ssl, reuse_address=True, backlog=1024
+            self._runner.server,
+            self.host,
+            self.port,
+            ssl=self._ssl,
+            reuse_address=True,
+            reuse_port=True,
+            backlog=1024,
         )
-        self.port = self._server.sockets[0].getsockname()[1]
 
     def _close_listener(self) -> None:
         if self._server is not None:

@@ -189,6 +189,10 @@ def test_pods_meet_the_restricted_standard() -> None:
     }  # fmt: skip
 
 
+def test_no_container_is_the_first_process_which_would_lose_an_early_sigterm() -> None:
+    assert pod_spec()["shareProcessNamespace"] is True
+
+
 def test_the_agent_is_a_native_sidecar_that_outlives_envoy() -> None:
     spec = pod_spec()
     (agent,), (envoy,) = spec["initContainers"], spec["containers"]

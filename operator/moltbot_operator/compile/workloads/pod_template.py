@@ -53,6 +53,10 @@ def pod_template(
             "serviceAccountName": owner.gateway,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
+            # The kernel drops a SIGTERM that the first process of a namespace does not handle yet: a pod
+            # deleted while its agent starts would stay for the whole grace period. So the first process is
+            # the pod's own.
+            "shareProcessNamespace": True,
             "restartPolicy": "Always",
             "terminationGracePeriodSeconds": GRACE_SECONDS,
             "securityContext": {
