@@ -71,6 +71,7 @@ async def gateway(
         folder = Path(name)
         ports = _free_ports(address, port)
         files = Files(
+            loopback=True,
             run=str(folder / "run"),
             credentials=str(folder / "credentials"),
             consumers=str(folder / "consumers"),

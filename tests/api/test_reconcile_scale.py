@@ -88,7 +88,7 @@ async def test_a_route_of_1000_rules_and_1000_backends_is_delivered(bench: Bench
         return urlsafe_b64encode(chance.randbytes(size)).decode().rstrip("=")
 
     backends = [
-        backend(ns, f"b-{n}", endpoint={"url": f"http://127.0.0.1:9/{long(735)}"}, model=long(180))
+        backend(ns, f"b-{n}", endpoint={"url": f"http://10.0.0.9:9/{long(735)}"}, model=long(180))
         for n in range(many)
     ]
     await apply_all(bench, backends)

@@ -4,6 +4,7 @@
 so any code but 0 is a refusal; it does not see references to missing clusters, which `dangling` finds.
 """
 
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,8 +80,9 @@ def dangling(envoy: dict[str, Any]) -> set[str]:
     missing |= set(_values(envoy, "cluster_specifier_plugin")) - plugins
     missing |= set(_values(envoy, "server_listener_name")) - listeners
     for source in _values(envoy, "source_code"):
-        named = source["inline_string"].split('"')[1::2]
-        missing |= set(named) - clusters
+        quoted = source["inline_string"].split('"')[1::2]
+        named = {re.sub(r"\\(\d{3})", lambda code: chr(int(code[1])), each) for each in quoted}
+        missing |= named - clusters
     return missing
 
 

@@ -6,7 +6,7 @@ from gateway_bed import backend, route, rule, secret, serving
 from moltbot_provider import Provider
 
 from moltbot_operator.api import ModelBackend, MoltBotRoute, parse_manifest
-from moltbot_operator.compile import BackendRef, BackendSource, RouteSources, compile_route
+from moltbot_operator.compile import BackendRef, BackendSource, Files, RouteSources, compile_route
 
 COUNT = 1000
 KEYS = 20
@@ -43,7 +43,11 @@ def sources(objects):
         BackendRef("default", each.metadata.name): each for each in parsed if isinstance(each, ModelBackend)
     }
     return RouteSources(
-        "default", "assistant", spec, {ref: BackendSource(ref, each.spec) for ref, each in refs.items()}
+        "default",
+        "assistant",
+        spec,
+        {ref: BackendSource(ref, each.spec) for ref, each in refs.items()},
+        files=Files(loopback=True),
     )
 
 

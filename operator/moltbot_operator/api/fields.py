@@ -125,11 +125,14 @@ HostName = Annotated[
 _PORT: Final = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 """1 to 65535."""
 
+_PATH: Final = "[-._~!$&'()*+,;=:@%/a-zA-Z0-9]"
+"""What a path may hold (RFC 3986, section 3.3)."""
+
 HttpUrl = Annotated[
     str,
     Text(
         1024,
-        pattern=rf"https?://([-._a-zA-Z0-9]+|\[[0-9a-fA-F:.]+\])(:{_PORT})?(/[!-\"$->@-~]*)?",
+        pattern=rf"https?://([-._a-zA-Z0-9]+|\[[0-9a-fA-F:.]+\])(:{_PORT})?(/{_PATH}*)?",
         remedy="write http:// or https://, a host, and perhaps a port and a path, such as "
         "https://api.example.com/v1 (no user, query or fragment)",
     ),
@@ -140,7 +143,7 @@ UrlPath = Annotated[
     str,
     Text(
         1024,
-        pattern=r"/[!-\"$->@-~]*",
+        pattern=f"/{_PATH}*",
         remedy="write a path that starts with '/', such as /v1 (no spaces, query or fragment)",
     ),
 ]

@@ -8,6 +8,7 @@ __all__ = [
     "Answer",
     "closed",
     "model_list",
+    "no_method",
     "no_operation",
     "no_rule",
     "refused",
@@ -46,6 +47,11 @@ def no_operation() -> Answer:
         "(or by a rule's own path and /v1), so that paths read like /v1/chat/completions.",
         code="unknown_url",
     )
+
+
+def no_method() -> Answer:
+    """The method would have the backend send back what it got, the credential included."""
+    return _error(405, "No operation of OpenAI's API has this method.", code="method_not_allowed")
 
 
 def no_rule() -> Answer:

@@ -1,5 +1,8 @@
 """From a ModelBackend to what the data plane needs to know of it."""
 
+import ipaddress
+import socket
+
 from moltbot_operator.api import AuthType, ModelBackendSpec
 from moltbot_operator.api.endpoint import ResolvedEndpoint, credential_header, resolve_endpoint
 from moltbot_operator.compile.ir import Backend, UpstreamCredential, Verification
@@ -33,6 +36,12 @@ def resolve(ref: BackendRef, sources: RouteSources) -> Backend | Problem:
         return source.problem
     spec = source.spec
     endpoint = resolve_endpoint(spec, ref.namespace)
+    if not sources.files.loopback and _is_local(endpoint.host):
+        return Problem(
+            "Loop",
+            f"ModelBackend {ref}: its endpoint {endpoint.host} is the gateway's own pod or node: write the "
+            "address of the model's server",
+        )
     limits, timeouts = spec.limits, spec.timeouts
     return Backend(
         ref=ref,
@@ -52,6 +61,26 @@ def resolve(ref: BackendRef, sources: RouteSources) -> Backend | Problem:
         first_byte=timeouts.first_byte,
         idle=timeouts.idle,
     )
+
+
+def _is_local(host: str) -> bool:
+    """Whether a host is the pod itself or its node (metadata services among them).
+
+    Addresses are also read as `inet_aton` reads them (127.1, 0x7f000001), since resolvers do.
+    """
+    name = host.strip("[]").rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        try:
+            address = ipaddress.ip_address(socket.inet_aton(name))
+        except OSError:
+            return False
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return address.is_loopback or address.is_unspecified or address.is_link_local
 
 
 def _verification(

@@ -203,5 +203,5 @@ class Gateway:
     @cached_property
     def credential_headers(self) -> tuple[str, ...]:
         """Every header that carries a credential, of clients or to backends."""
-        own = {"authorization", "x-api-key", "api-key"}
+        own = {"authorization", "x-api-key", "api-key", "x-goog-api-key"}
         return tuple(sorted(own | {b.credential.header for b in self.backends.values() if b.credential}))

@@ -67,6 +67,8 @@ class Files:
     ca: str = "/etc/moltbot/ca"
     system_ca: str = "/etc/ssl/certs/ca-certificates.crt"
     access_log: str = "/dev/stdout"
+    loopback: bool = False
+    """Whether backends may be on this machine, which in a pod is Envoy's admin and the agent."""
     listen_address: str = "0.0.0.0"
     gateway_port: int = 8080
     ready_port: int = 8081

@@ -1,6 +1,9 @@
 """Which backends serve a rule, in which order, by which clusters."""
 
+import pytest
 from compile_given import backend, clusters, compiled, ref, rule, walk
+
+from moltbot_operator.compile import Files
 
 
 def test_each_candidate_has_its_own_order():
@@ -116,3 +119,31 @@ def test_reports_keep_the_order_of_the_spec():
     result = compiled([rule(name, ["a"], matches=[{"model": [name]}]) for name in names], [backend("a")])
     assert [each.name for each in result.rules] == names
     assert [each.ref for each in result.backends] == [ref("a")]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.0.0.1", "127.1", "0x7f000001", "2130706433", "0.0.0.0", "169.254.169.254"),
+        *("localhost", "a.localhost", "[::1]", "[::ffff:127.0.0.1]", "[::]"),
+    ],
+)
+def test_a_backend_cannot_be_the_gateways_own_pod_or_node(host):
+    given = backend("a", endpoint={"url": f"http://{host}:9901/"})
+    result = compiled([rule("one", ["a"])], [given])
+    (report,) = result.rules
+    assert not report.serving
+    assert report.problem is not None
+    assert (report.problem.reason, "gateway's own pod or node" in report.problem.message) == ("Loop", True)
+
+
+def test_on_one_machine_a_backend_may_be_beside_the_gateway():
+    given = backend("a", endpoint={"url": "http://127.0.0.1:9000/v1"})
+    assert compiled([rule("one", ["a"])], [given], files=Files(loopback=True)).rules[0].serving
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "example.com", "localhost.example", "1.2.3.4"])
+def test_other_hosts_are_not_taken_for_the_pod(host):
+    assert (
+        compiled([rule("one", ["a"])], [backend("a", endpoint={"url": f"http://{host}/v1"})]).rules[0].serving
+    )

@@ -22,6 +22,10 @@ _NEVER_SENT_ON = (
     names.INNER,
     names.MODEL,
     names.ROUTE,
+    "cookie",
+    "openai-organization",
+    "openai-project",
+    "proxy-authorization",
     "x-moltbot-task",
     "x-envoy-external-address",
     "x-envoy-internal",
@@ -105,6 +109,7 @@ def public_listener(gateway: Gateway, chains: dict[str, Chained]) -> Json:
         always_set_request_id_in_response=True,
         preserve_external_request_id=True,
         normalize_path=True,
+        path_with_escaped_slashes_action="UNESCAPE_AND_FORWARD",
         early_header_mutation_extensions=_mutations(
             {"remove_on_match": {"key_matcher": {"prefix": names.PREFIX}}},
             {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}},

@@ -78,7 +78,12 @@ def entry_routes(gateway: Gateway, chains: dict[str, Chained]) -> list[Json]:
     if gateway.closed:
         return [answer({"prefix": "/"}, answers.closed())]
     no_operation = {**regex(":path", operations.IS_OPERATION), "invert_match": True}
-    routes = [answer({"prefix": "/", "headers": [no_operation]}, answers.no_operation()), _models(gateway)]
+    echoed = regex(":method", "CONNECT|TRACE|TRACK")
+    routes = [
+        answer({"prefix": "/", "headers": [echoed]}, answers.no_method()),
+        answer({"prefix": "/", "headers": [no_operation]}, answers.no_operation()),
+        _models(gateway),
+    ]
     for rule in gateway.rules:
         for condition in rule.conditions:
             routes += _entries(rule, condition, chains)

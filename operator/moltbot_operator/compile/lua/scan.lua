@@ -24,15 +24,18 @@ local function skip_space(text, at)
   return at, code
 end
 
-local SHORT = { ['"'] = '"', ["\\"] = "\\", ["/"] = "/" }
-
 -- What a JSON string of ASCII says; other escapes stay as they are, since no name has them.
 local function plain(written)
   if not find(written, "\\", 1, true) then return written end
-  local read = written:gsub('\\(["\\/])', function(short) return "\1" .. byte(short) .. "\2" end)
-  read = read:gsub("\\u00(%x%x)", function(code) return string.char(tonumber(code, 16)) end)
-  return (read:gsub("\1(%d+)\2", function(code) return SHORT[string.char(tonumber(code))] end))
+  return (written:gsub('\\(["\\/u])(0?0?%x?%x?)', function(short, code)
+    if short ~= "u" then return short .. code end
+    local value = #code == 4 and tonumber(code, 16)
+    return value and value < 128 and string.char(value) or nil
+  end))
 end
+
+local LONGEST_KEY = 30 -- "model" with each letter written as an escape
+local DEEPEST = 10000
 
 local closing = {}
 
@@ -52,7 +55,12 @@ local function scan(text)
       if depth == 1 and key then
         key = false
         local first = byte(text, at + 1)
-        if (first == 109 or first == 92) and plain(sub(text, at + 1, next - 2)) == "model" then
+        local called = next - at - 2 <= LONGEST_KEY
+          and (first == 109 or first == 77 or first == 92 and find(text, "^\\u00[46][dD]", at + 1))
+          and plain(sub(text, at + 1, next - 2))
+        if called and called:lower() == "model" then
+          -- Some backends take a key without regard to case, and would read a model that was not looked at.
+          if called ~= "model" then return false, "The request body writes model with capital letters." end
           if from then return false, "The request body names a model twice." end
           local value, sign = skip_space(text, next)
           if sign ~= 58 then return false, "The request body is no JSON: a colon is missing." end
@@ -66,6 +74,7 @@ local function scan(text)
       at = next
     elseif code == 123 or code == 91 then
       depth = depth + 1
+      if depth > DEEPEST then return false, "The request body is nested too deeply." end
       closing[depth] = code + 2
       at = at + 1
     elseif code == 125 or code == 93 then
@@ -94,15 +103,28 @@ local function refuse(handle, status, message, param)
   )
 end
 
--- The body and its text, if the body may hold JSON; nil if it is none or is to be passed on unread (uploads).
+-- Operations that take files, as forms.
+local UPLOADS = {
+  "/audio/transcriptions$", "/audio/translations$", "/images/edits$", "/images/variations$", "/files$", "/uploads$",
+  "/uploads/[^/]+/parts$",
+}
+
+local function is_upload(headers)
+  if not find((headers:get("content-type") or ""):lower(), "^multipart/form%-data *;") then return false end
+  local path = (headers:get(":path") or ""):match("^[^?]*")
+  for _, operation in ipairs(UPLOADS) do
+    if find(path, operation) then return true end
+  end
+  return false
+end
+
+-- The body and its text; nil if there is none or it is to be passed on unread (uploads). What the content type says
+-- is not believed: a backend may read JSON whatever it says, and would get a model that nobody looked at.
 -- The second result is false where a refusal has been sent.
 local function read(handle)
   local headers = handle:headers()
+  if is_upload(headers) then return nil, true end
   local kind = (headers:get("content-type") or ""):lower()
-  if find(kind, "multipart/", 1, true) == 1 or find(kind, "audio/", 1, true) == 1
-    or find(kind, "application/octet-stream", 1, true) == 1 then
-    return nil, true
-  end
   local coding = headers:get("content-encoding")
   local body = handle:body() -- header objects are invalid from here on
   if not body or body:length() == 0 then return nil, true end
@@ -111,13 +133,15 @@ local function read(handle)
     return nil, false
   end
   local text = body:getBytes(0, body:length())
-  local right, from, to = scan(text)
+  local sound, right, from, to = pcall(scan, text)
+  if not sound then right, from = false, "The request body can't be read." end
   if right then return { body = body, text = text, from = from, to = to }, true end
   if find(kind, "json", 1, true) or find(text, "^%s*{") then
     refuse(handle, "400", from, from == "The model must be a string." and "model" or nil)
     return nil, false
   end
-  return nil, true
+  refuse(handle, "415", "This gateway reads the model from the body: send JSON as application/json.", nil)
+  return nil, false
 end
 
 -- Puts a model's name, quotes included, in place of the client's.
