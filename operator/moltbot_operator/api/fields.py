@@ -125,8 +125,8 @@ HostName = Annotated[
 _PORT: Final = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 """1 to 65535."""
 
-_PATH: Final = "[-._~!$&'()*+,;=:@%/a-zA-Z0-9]"
-"""What a path may hold (RFC 3986, section 3.3)."""
+_PATH: Final = "[!$%&-;=@A-Z_a-z~]"
+"""What a path may hold (RFC 3986, section 3.3); `&-;` are & ' ( ) * + , - . / digits : and ;."""
 
 HttpUrl = Annotated[
     str,
