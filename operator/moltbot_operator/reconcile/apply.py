@@ -38,12 +38,21 @@ TAKEN_AGAIN: Final = timedelta(seconds=30)
 
 @dataclass
 class Applied:
-    """What came of applying: whether anything was written, what stood in the way, and when to look again."""
+    """What came of applying: whether anything was written, what stood in the way, and when to look again.
+
+    `waiting`: an object has to go before it can be made anew, which is nobody's fault.
+    """
 
     written: list[str] = field(default_factory=list)
     problem: Problem | None = None
     rejection: ClusterError | None = None
     again: timedelta | None = None
+    waiting: bool = False
+
+    @property
+    def halted(self) -> bool:
+        """Nothing further may be done in this call."""
+        return self.waiting or self.problem is not None
 
     def block(
         self, problem: Problem, again: timedelta | None = None, error: ClusterError | None = None
@@ -71,7 +80,7 @@ class Applier:
         self._cache = cache
         self._clock = clock
         self._pace = Pace()
-        self._tolerated: dict[str, frozenset[str]] = {}
+        self._tolerated: dict[str, tuple[bytes, frozenset[str]]] = {}
         self._desired: dict[str, bytes] = {}
         self._log = structlog.get_logger(__name__)
 
@@ -79,7 +88,7 @@ class Applier:
         """Make each object as desired, in order; stops at the first that can't be."""
         for manifest in manifests:
             await self._ensure(owner, manifest, applied)
-            if applied.problem:
+            if applied.halted:
                 return
 
     async def delete(self, manifests: Iterable[Manifest], applied: Applied) -> None:
@@ -105,25 +114,28 @@ class Applier:
         if live is None:
             await self._write(owner, manifest, applied)
             return
+        if _going(owner, live):
+            applied.again = timedelta(seconds=1)
+            applied.waiting = True
+            return
         if not owned(owner, live):
             applied.block(_taken(owner, manifest), TAKEN_AGAIN)
             return
-        if live["metadata"].get("deletionTimestamp"):
-            applied.again = timedelta(seconds=1)
-            return
         found = differences(manifest, live)
-        identity = _identity(owner, manifest)
-        if not found or self._tolerated.get(identity) == frozenset(found):
+        identity, digest = _identity(owner, manifest), _digest(manifest)
+        before = self._desired.setdefault(identity, digest)
+        if before == digest and (not found or self._tolerated.get(identity) == (digest, frozenset(found))):
             return
-        if self._desired.get(identity) == _digest(manifest):
+        if before == digest:
             now = self._clock()
             if pause := self._pace.pause(identity, now):
                 applied.block(_contended(manifest, found, pause), pause)
                 return
             self._pace.corrected(identity, now)
             self._log.info("object is put right", object=_named(manifest), fields=found[:10])
-        if kind_of(manifest) == CONFIG_MAP and any(path.startswith(("data", "binaryData")) for path in found):
-            # Immutable: only another object can have other content.
+        changed = any(path.startswith(("data", "binaryData")) for path in found)
+        if changed and kind_of(manifest) == CONFIG_MAP and live.get("immutable"):
+            # Only another object can have other content; a copy of a CA is mutable and updated in place.
             await self.delete([live], applied)
         await self._write(owner, manifest, applied)
 
@@ -157,12 +169,24 @@ class Applier:
         if rest:
             # A webhook changed it, or the server writes the value in a form of its own: writing again
             # would not help.
-            self._tolerated[identity] = frozenset(rest)
+            self._tolerated[identity] = (self._desired[identity], frozenset(rest))
             self._log.warning(
                 "the server changed fields of an applied object", object=_named(manifest), fields=rest
             )
         else:
             self._tolerated.pop(identity, None)
+
+
+def _going(owner: Owner, live: Manifest) -> bool:
+    """Whether the object is on its way out: being deleted, or left by a deleted route of the same name."""
+    meta = live["metadata"]
+    return bool(meta.get("deletionTimestamp")) or any(
+        ref.get("controller")
+        and ref["kind"] == "MoltBotRoute"
+        and ref["name"] == owner.name
+        and ref["uid"] != owner.uid
+        for ref in meta.get("ownerReferences") or []
+    )
 
 
 def _named(manifest: Mapping[str, Any]) -> str:

@@ -67,9 +67,9 @@ class Carrier:
         memory.rendered = {
             name: revision for name, revision in memory.rendered.items() if name in plan.replicas
         }
-        copies = await self._copies.of(owner, memory.rendered.values())
+        copies = await self._copies.of(owner, memory.rendered.values(), freeze=len(plan.replicas) > 1)
         await self._applier.ensure(owner, copies, applied)
-        if memory.gateway and not applied.problem:
+        if memory.gateway and not applied.halted:
             shared = shared_manifests(
                 owner,
                 memory.gateway,
@@ -80,10 +80,10 @@ class Carrier:
             )
             await self._applier.ensure(owner, shared, applied)
         for name, revision in memory.rendered.items():
-            if not applied.problem:
+            if not applied.halted:
                 manifests = revision_manifests(owner, revision, plan.replicas[name])
                 await self._applier.ensure(owner, manifests, applied)
-        if not applied.problem:
+        if not applied.halted:
             await self._applier.delete(self._obsolete(memory, plan, copies), applied)
         return applied
 

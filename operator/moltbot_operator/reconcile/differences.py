@@ -25,7 +25,7 @@ LIST_KEYS: Mapping[str, tuple[str, ...]] = {
 }
 """Keys of lists that others may add to (`x-kubernetes-list-map-keys` of server-side apply)."""
 
-EXACT = frozenset({"selector", "matchLabels", "nodeSelector"})
+EXACT = frozenset({"selector", "matchLabels", "nodeSelector", "data", "binaryData"})
 """Objects in which an additional member changes the meaning (`x-kubernetes-map-type: atomic`)."""
 
 QUANTITIES = frozenset({"limits", "requests", "sizeLimit"})

@@ -30,7 +30,7 @@ from moltbot_operator.conditions import RouteFacts, merge, route_conditions
 from moltbot_operator.constants import LABEL_REVISION
 from moltbot_operator.kube.cache import Cache
 from moltbot_operator.kube.cluster import Cluster
-from moltbot_operator.kube.kinds import DEPLOYMENT, MOLTBOT_ROUTE, SECRET, SERVICE
+from moltbot_operator.kube.kinds import CONFIG_MAP, DEPLOYMENT, MOLTBOT_ROUTE, SECRET, SERVICE
 from moltbot_operator.kube.queue import Key
 from moltbot_operator.reconcile.announce import condition_announcements, rollout_announcements
 from moltbot_operator.reconcile.apply import Applied, owned
@@ -124,13 +124,14 @@ class RouteReconciler:
         owner = memory.owner
         wanted = await self._wanter.want(manifest, owner)
         desired = wanted.revision.name if wanted.revision else None
-        serving = self._serving(manifest, owner, desired)
+        serving = self._serving(manifest, memory, desired)
         token = self._token(memory)
         observed = await observe(self._cache, owner, self._evidence, token, {desired, serving})
-        replicas = wanted.gateway.replicas if wanted.gateway else 0
+        gateway = wanted.gateway or memory.gateway
+        replicas = gateway.replicas if gateway else 0
         plan = rollout.decide(View(desired, serving, replicas, observed))
         if any(isinstance(action, Flip) for action in plan.actions):
-            # The decision is recorded before it is carried out: a crash in between completes it.
+            # Recorded before it is carried out: after a crash in between, the pods prove themselves anew.
             before = manifest.get("status") or {}
             await self._publisher.publish(
                 manifest, {"revision": revision_status(before.get("revision") or {}, plan)}
@@ -156,19 +157,32 @@ class RouteReconciler:
         self._wanter.forget(*place)
         self._carrier.forget(*place)
 
-    def _serving(self, manifest: Manifest, owner: Owner, desired: str | None) -> str | None:
-        """The active revision: as status says, else as the Service says, if it exists or can be made."""
+    def _serving(self, manifest: Manifest, memory: RouteMemory, desired: str | None) -> str | None:
+        """The active revision: as status says, else as the Service says, if it exists or can be made.
+
+        Unless the Service still selects the one before: then that one, since a recorded flip is not yet done.
+        """
+        owner = memory.owner
         service = self._cache.get(SERVICE, owner.namespace, owner.name)
         selected = None
         if service is not None and owned(owner, service):
             selected = ((service.get("spec") or {}).get("selector") or {}).get(LABEL_REVISION)
-        recorded = ((manifest.get("status") or {}).get("revision") or {}).get("active")
+        status = (manifest.get("status") or {}).get("revision") or {}
+        recorded = status.get("active")
+        unfinished = selected in (status.get("stable") or [])[:1]
+        if selected and unfinished and of_revision(self._cache, owner, DEPLOYMENT, selected):
+            # A flip was recorded and not carried out: the pods have to prove themselves anew.
+            return str(selected)
         for revision in (recorded, selected):
             if not revision or revision == NO_REVISION:
                 continue
-            if revision == desired or of_revision(self._cache, owner, DEPLOYMENT, revision):
+            if revision == desired or revision in memory.rendered or self._left(owner, revision):
                 return str(revision)
         return None
+
+    def _left(self, owner: Owner, revision: str) -> bool:
+        """Whether anything of the revision is there: its Deployment may be hidden by an edited label."""
+        return any(of_revision(self._cache, owner, kind, revision) for kind in (DEPLOYMENT, CONFIG_MAP))
 
     def _token(self, memory: RouteMemory) -> str:
         """The evidence token: as remembered, as in the cluster, or a new one."""
@@ -211,7 +225,7 @@ class RouteReconciler:
             status["address"] = address(owner.namespace, owner.name, wanted.gateway.service)
             status["rules"] = rule_items(compiled.rules)
             status["backends"] = backend_items(compiled.backends, owner.namespace)
-        steps = [] if applied.problem else rollout_announcements(plan)
+        steps = [] if applied.halted else rollout_announcements(plan)
         await self._publisher.publish(manifest, status, [*condition_announcements(old, new), *steps])
 
     def _again(
@@ -219,7 +233,7 @@ class RouteReconciler:
     ) -> timedelta | None:
         if applied.again is not None:
             return applied.again
-        if applied.written or plan.actions:
+        if applied.written:
             return NEXT_STEP
         active = observed.get(plan.active) if plan.active else None
         settled = active is not None and active.proven(1)

@@ -33,7 +33,7 @@ def _refused(view: View) -> Plan:
         active=view.serving,
         preview=None,
         actions=_deletions(view, kept),
-        replicas={name: view.revisions[name].replicas for name in sorted(kept & set(view.revisions))},
+        replicas={name: _size(view, name) for name in sorted(kept)},
     )
 
 
@@ -53,11 +53,11 @@ def _settle(view: View, desired: str) -> Plan:
 
 def _advance(view: View, desired: str) -> Plan:
     """Build the desired revision beside what serves, as large as what serves, and flip once it is proven."""
-    active = view.revisions.get(view.serving) if view.serving else None
-    need = max(view.replicas, active.replicas if active else 0)
+    size = _size(view, view.serving) if view.serving else 0
+    need = max(view.replicas, size)
     replicas = {desired: need}
-    if view.serving and active:
-        replicas[view.serving] = active.replicas
+    if view.serving:
+        replicas[view.serving] = size
     deletions = _deletions(view, {desired, view.serving})
     preview = view.revisions.get(desired)
     if preview is None:
@@ -80,6 +80,12 @@ def _advance(view: View, desired: str) -> Plan:
             "the old revision's objects go",
         )
     return Plan(Phase.PREPARING, view.serving, desired, deletions, replicas, _waiting(desired, preview, pods))
+
+
+def _size(view: View, revision: str) -> int:
+    """Pods that what serves has now; as the spec asks if its Deployment is gone or was scaled to nothing."""
+    seen = view.revisions.get(revision)
+    return (seen.replicas if seen else 0) or view.replicas
 
 
 def _waiting(desired: str, preview: Observed, pods: int) -> str:

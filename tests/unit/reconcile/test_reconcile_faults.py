@@ -249,7 +249,7 @@ def backend(name: str) -> dict[str, Any]:
         "apiVersion": MODEL_BACKEND.api_version,
         "kind": "ModelBackend",
         "metadata": {"namespace": NS, "name": name},
-        "spec": {"provider": "Custom", "endpoint": {"url": "http://127.0.0.1:9"}},
+        "spec": {"provider": "Custom", "endpoint": {"url": "http://models.test:9"}},
     }
 
 

@@ -70,6 +70,20 @@ def test_the_serving_revision_is_made_anew_when_somebody_deleted_it() -> None:
     assert plan.active == "a"
 
 
+def test_the_serving_revision_keeps_its_place_and_size_when_its_deployment_vanishes() -> None:
+    plan = decide(View("b", "a", 3, {"b": Observed(3)}))
+    assert (plan.active, plan.preview, plan.actions) == ("a", "b", ())
+    assert plan.replicas == {"a": 3, "b": 3}
+    plan = decide(View(None, "a", 3, {}))
+    assert (plan.phase, plan.active, plan.replicas) == (Phase.STABLE, "a", {"a": 3})
+
+
+def test_a_serving_revision_scaled_to_nothing_gets_its_pods_back() -> None:
+    nothing = Observed(0)
+    assert decide(View("b", "a", 2, {"a": nothing, "b": Observed(2)})).replicas == {"a": 2, "b": 2}
+    assert decide(View(None, "a", 2, {"a": nothing})).replicas == {"a": 2}
+
+
 @dataclass
 class World:
     """A cluster as the machine sees it, in which anything may happen between two steps."""

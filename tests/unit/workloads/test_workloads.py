@@ -22,6 +22,7 @@ from moltbot_operator.compile.workloads import (
     revision_manifests,
     shared_manifests,
 )
+from moltbot_operator.compile.workloads.availability import disruption_budget
 from moltbot_operator.constants import MAX_ROUTE_NAME
 from moltbot_operator.errors import InvalidInput
 from moltbot_operator.reconcile.differences import differences
@@ -404,7 +405,14 @@ def test_evidence_is_reachable_from_the_operator_alone() -> None:
 def test_a_drain_takes_one_pod_at_a_time() -> None:
     budget = shared()["PodDisruptionBudget", "assistant-gw"]["spec"]
     assert budget["maxUnavailable"] == 1
-    assert "moltbot.io/revision" not in budget["selector"]["matchLabels"]
+
+
+@pytest.mark.parametrize(("active", "selected"), [("aaa", "aaa"), (None, "none")])
+def test_the_disruption_budget_counts_only_pods_of_the_active_revision(
+    active: str | None, selected: str
+) -> None:
+    budget = disruption_budget(OWNER, active)["spec"]
+    assert budget["selector"]["matchLabels"] == OWNER.selector(selected)
 
 
 def test_the_evidence_secret_holds_the_token() -> None:

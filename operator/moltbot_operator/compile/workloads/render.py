@@ -62,7 +62,7 @@ def shared_manifests(
     return [
         service_account(owner),
         network_policy(owner, operator_namespace),
-        disruption_budget(owner),
+        disruption_budget(owner, active),
         evidence_secret(owner, token),
         active_service(owner, gateway.service, active),
         preview_service(owner, gateway.service, preview),
