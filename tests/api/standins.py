@@ -258,7 +258,7 @@ def backend(namespace: str, name: str, **spec: Any) -> Manifest:
         "apiVersion": GROUP_VERSION,
         "kind": "ModelBackend",
         "metadata": {"name": name, "namespace": namespace},
-        "spec": {"provider": "Custom", "endpoint": {"url": "http://127.0.0.1:9"}, "model": name, **spec},
+        "spec": {"provider": "Custom", "endpoint": {"url": "http://model.example:9"}, "model": name, **spec},
     }
 
 
