@@ -44,7 +44,7 @@ class Case:
 
 
 def ca(kind: str, name: str, key: str) -> Manifest:
-    return {"url": "https://127.0.0.1:9", "tls": {"caRef": {"kind": kind, "name": name, "key": key}}}
+    return {"url": "https://model.example:9", "tls": {"caRef": {"kind": kind, "name": name, "key": key}}}
 
 
 def consumer(**auth: Any) -> list[Manifest]:
