@@ -45,7 +45,7 @@ async def copies(bench: Bench, kind: Kind) -> list[dict[str, Any]]:
 async def test_a_credential_is_copied_with_consent_and_follows_the_original(both: Bench, other: str) -> None:
     theirs = {
         "auth": api_key("keys"),
-        "endpoint": {"url": "https://127.0.0.1:9", "tls": {"caRef": {"name": "ca", "key": "ca.crt"}}},
+        "endpoint": {"url": "https://model.example:9", "tls": {"caRef": {"name": "ca", "key": "ca.crt"}}},
         "allowedRoutes": {"namespaces": "All"},
     }
     ca = {
