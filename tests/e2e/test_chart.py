@@ -33,7 +33,7 @@ def test_uninstall_keeps_crds_and_resources_and_installing_again_takes_them_over
         "apiVersion": "moltbot.io/v1alpha1",
         "kind": "ModelBackend",
         "metadata": {"name": "kept", "namespace": where},
-        "spec": {"provider": "Custom", "endpoint": {"url": "http://127.0.0.1:9/v1"}},
+        "spec": {"provider": "Custom", "endpoint": {"url": "http://model.example/v1"}},
     }
     installed.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": where}}, kept])
     installed.helm("uninstall", RELEASE, "--namespace", SYSTEM, "--wait")
