@@ -48,12 +48,6 @@ PORT_METRICS: Final = 9090
 PORT_EVIDENCE: Final = 9091
 """The agent's evidence endpoint: GET /evidence with a bearer token."""
 
-PORT_DRAIN: Final = 9092
-"""The agent's drain endpoint, on the pod's loopback only: POST /drain."""
-
-PORT_ADMIN: Final = 9901
-"""Envoy's admin interface, on the pod's loopback only."""
-
 DIR_CONFIG: Final = "/etc/moltbot/config"
 """Mount of the revision's immutable ConfigMaps: parts of the compressed configuration."""
 

@@ -12,12 +12,6 @@ CHAT = "/v1/chat/completions"
 
 
 @pytest.fixture
-async def client():
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
-        yield session
-
-
-@pytest.fixture
 async def provider():
     async with Provider(name="dialog_pro") as given:
         yield given

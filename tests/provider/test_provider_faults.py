@@ -19,12 +19,6 @@ STREAM = {**BODY, "stream": True}
 
 
 @pytest.fixture
-async def client():
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
-        yield session
-
-
-@pytest.fixture
 async def provider():
     async with Provider(name="p") as given:
         yield given
