@@ -102,9 +102,10 @@ class ConsumerLimits(ApiModel):
     """How much a consumer may ask for."""
 
     requests_per_second: Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
-    """Requests a second over the whole gateway; more get 429 with Retry-After."""
+    """Requests a second, for each gateway pod: with n pods up to n times as many get through. More get 429
+    with Retry-After. Every request with a valid credential counts, also one that is refused later."""
     burst: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
-    """Requests that may come at once above the rate; by default one second's worth."""
+    """Requests that may come at once after a pause, for each gateway pod; by default one second's worth."""
 
 
 class Consumer(ApiModel):

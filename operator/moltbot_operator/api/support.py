@@ -77,8 +77,6 @@ def _of_consumer(consumer: Consumer) -> Iterator[str]:
         yield f"{at}.auth.jwt"
     if consumer.auth.api_key is not None and consumer.auth.api_key.rotation is not None:
         yield f"{at}.auth.apiKey.rotation"
-    if consumer.limits is not None:
-        yield f"{at}.limits"
 
 
 def _changed(given: ApiModel, default: ApiModel) -> Iterator[str]:

@@ -15,6 +15,7 @@ from datetime import timedelta
 from functools import cached_property
 
 from moltbot_operator.api import CircuitBreaker, RetryCondition
+from moltbot_operator.compile.consumers import Consumer, Limit
 from moltbot_operator.compile.patterns import RequestCondition
 from moltbot_operator.compile.sources import BackendRef, Files, Problem
 
@@ -22,7 +23,6 @@ __all__ = [
     "Backend",
     "Chain",
     "Choice",
-    "Consumer",
     "Gateway",
     "PlannedRule",
     "Retry",
@@ -169,13 +169,6 @@ class PlannedRule:
 
 
 @dataclass(frozen=True)
-class Consumer:
-    """A client application that is told apart by its keys."""
-
-    name: str
-
-
-@dataclass(frozen=True)
 class Gateway:
     """Everything about one route's gateway."""
 
@@ -188,6 +181,8 @@ class Gateway:
     anonymous: str | None
     """Name of the one consumer that everybody is."""
     consumers: tuple[Consumer, ...]
+    limits: Mapping[str, Limit]
+    """Of consumers that have one, the anonymous one too, by name."""
 
     @property
     def closed(self) -> bool:

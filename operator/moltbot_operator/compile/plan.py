@@ -6,7 +6,8 @@ from functools import cached_property
 
 from moltbot_operator.api import Failover, Rule
 from moltbot_operator.compile.backends import resolve
-from moltbot_operator.compile.ir import Backend, Chain, Choice, Consumer, Gateway, PlannedRule, Retry
+from moltbot_operator.compile.consumers import Consumer, consumer_limits
+from moltbot_operator.compile.ir import Backend, Chain, Choice, Gateway, PlannedRule, Retry
 from moltbot_operator.compile.patterns import EVERY_PATH, RequestCondition, condition
 from moltbot_operator.compile.result import RuleReport
 from moltbot_operator.compile.sources import BackendRef, Problem, RouteSources
@@ -185,6 +186,7 @@ def plan(sources: RouteSources) -> Plan:
         backends=dict(sorted(used.items())),
         anonymous=anonymous,
         consumers=keyed,
+        limits=consumer_limits(sources.spec.consumers),
     )
     reports = tuple(report for _, report in planned)
     return Plan(gateway, reports, planner.missing, ())

@@ -92,10 +92,18 @@ def rules(draw, name):
     )
 
 
+LIMITS = {"web": {"limits": {"requestsPerSecond": 1, "burst": 1_000_000}}, "batch": {}}
 CONSUMERS = st.one_of(
     st.just([]),
     st.lists(st.sampled_from(NAMES), unique=True).map(
-        lambda names: [{"name": "anyone", "auth": {"anonymous": {}}, "backends": names}]
+        lambda names: [
+            {
+                "name": "anyone",
+                "auth": {"anonymous": {}},
+                "backends": names,
+                **LIMITS["web" if len(names) == 1 else "batch"],
+            }
+        ]
     ),
     st.lists(st.sampled_from(["web", "batch"]), min_size=1, unique=True).map(
         lambda names: [
@@ -103,6 +111,7 @@ CONSUMERS = st.one_of(
                 "name": name,
                 "auth": {"apiKey": {"secretRef": {"name": name}}},
                 "backends": NAMES[: 2 + len(name)],
+                **LIMITS[name],
             }
             for name in names
         ]

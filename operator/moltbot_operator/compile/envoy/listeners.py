@@ -5,6 +5,7 @@ from typing import Any
 from moltbot_agent.attempts import upstream_log
 from moltbot_operator.compile.envoy import access, names
 from moltbot_operator.compile.envoy.clusters import Chained
+from moltbot_operator.compile.envoy.consumer_limits import limit_filters
 from moltbot_operator.compile.envoy.log import access_log
 from moltbot_operator.compile.envoy.overflow import inner_plugin, inner_plugin_name, plugins
 from moltbot_operator.compile.envoy.proto import Json, exact, extension, header
@@ -87,6 +88,7 @@ def public_listener(gateway: Gateway, chains: dict[str, Chained]) -> Json:
     filters = [_remember(names.STATE_PATH, "%PATH(NQ)%")]
     if gateway.consumers:
         filters += [access.keys_filter(gateway), _remember(names.STATE_CONSUMER, f"%REQ({names.CONSUMER})%")]
+    filters += limit_filters(gateway)
     filters.append(script("public.lua"))
     if any(rule.consumers is not None for rule in gateway.rules):
         filters.append(access.scope_filter())
@@ -115,7 +117,7 @@ def public_listener(gateway: Gateway, chains: dict[str, Chained]) -> Json:
             {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}},
         ),
         request_headers_timeout="30s",
-        local_reply_config=public_replies(),
+        local_reply_config=public_replies(gateway),
         access_log=access_log(gateway),
     )
     return _listener(names.PUBLIC, gateway.files.listen_address, gateway.files.gateway_port, manager)
