@@ -23,6 +23,7 @@ from moltbot_operator.api.backend import (
     EndpointTLS,
     ModelBackend,
     ModelBackendSpec,
+    Protocol,
     Provider,
 )
 from moltbot_operator.api.backend_status import CredentialStatus, ModelBackendStatus, ObservedStatus
@@ -244,6 +245,7 @@ __all__ = [
     "PodTemplate",
     "PodTemplateMeta",
     "Preset",
+    "Protocol",
     "Provider",
     "ResolvedEndpoint",
     "Resources",

@@ -35,6 +35,7 @@ __all__ = [
     "EndpointTLS",
     "ModelBackend",
     "ModelBackendSpec",
+    "Protocol",
     "Provider",
 ]
 
@@ -87,6 +88,14 @@ class EndpointTLS(ApiModel):
     """Name to ask for (SNI) and to expect in the certificate; by default the endpoint's host."""
 
 
+class Protocol(StrEnum):
+    """Version of HTTP that is spoken to an endpoint."""
+
+    AUTO = "Auto"
+    HTTP1 = "HTTP1"
+    HTTP2 = "HTTP2"
+
+
 class Endpoint(ApiModel):
     """Where the model is served: at most one of url and service; without both, where the preset says."""
 
@@ -97,6 +106,9 @@ class Endpoint(ApiModel):
     """A Service in the backend's own namespace, instead of a URL; plain HTTP unless tls is given."""
     tls: EndpointTLS | None = None
     """How the certificate is verified; by default with the public CAs and the endpoint's host name."""
+    protocol: Protocol = Protocol.AUTO
+    """Version of HTTP: Auto, HTTP1 or HTTP2. Auto is HTTP/2 where the server offers it (ALPN), else HTTP/1.1;
+    always HTTP/1.1 without TLS, and with limits.maxConnections. HTTP2 without TLS is by prior knowledge."""
 
     checks = (
         Check(

@@ -20,9 +20,10 @@ class Limits(ApiModel):
     burst: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
     """Requests that may come at once above the rate; by default one second's worth."""
     max_connections: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
-    """Connections, per gateway pod; with HTTP/1.1 also the requests at the same time."""
+    """Requests at the same time, per gateway pod. With HTTP/1.1 each has a connection of its own; with HTTP/2
+    they share one a thread."""
     max_pending_requests: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
-    """Requests that wait for a connection, per gateway pod."""
+    """Requests that wait for their turn, per gateway pod; those above spill at once."""
 
     checks = (
         Check(

@@ -3,7 +3,7 @@
 import ipaddress
 import socket
 
-from moltbot_operator.api import AuthType, ModelBackendSpec
+from moltbot_operator.api import AuthType, ModelBackendSpec, Protocol
 from moltbot_operator.api.endpoint import ResolvedEndpoint, credential_header, resolve_endpoint
 from moltbot_operator.compile.ir import Backend, UpstreamCredential, Verification
 from moltbot_operator.compile.sources import BackendRef, Problem, RouteSources
@@ -52,6 +52,7 @@ def resolve(ref: BackendRef, sources: RouteSources) -> Backend | Problem:
         prefix=endpoint.path_prefix.rstrip("/"),
         spread=spec.endpoint is not None and spec.endpoint.service is not None,
         tls=_verification(ref, spec, endpoint, sources),
+        protocol=_protocol(spec, endpoint),
         model=spec.model,
         credential=credential(ref, spec),
         max_connections=None if limits is None else limits.max_connections,
@@ -81,6 +82,18 @@ def _is_local(host: str) -> bool:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
     return address.is_loopback or address.is_unspecified or address.is_link_local
+
+
+def _protocol(spec: ModelBackendSpec, endpoint: ResolvedEndpoint) -> Protocol:
+    """The version of HTTP, or Auto where ALPN decides.
+
+    A limit of connections is one of requests with HTTP/1.1 only, so Auto means that then.
+    """
+    wanted = Protocol.AUTO if spec.endpoint is None else spec.endpoint.protocol
+    counted = spec.limits is not None and spec.limits.max_connections is not None
+    if wanted is Protocol.AUTO and (endpoint.scheme == "http" or counted):
+        return Protocol.HTTP1
+    return wanted
 
 
 def _verification(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 
-from moltbot_operator.api import CircuitBreaker, RetryCondition
+from moltbot_operator.api import CircuitBreaker, Protocol, RetryCondition
 from moltbot_operator.compile.consumers import Consumer, Limit
 from moltbot_operator.compile.patterns import RequestCondition
 from moltbot_operator.compile.sources import BackendRef, Files, Problem
@@ -81,6 +81,8 @@ class Backend:
     spread: bool
     """Whether every address of the host is a host of its own (a Service may be headless)."""
     tls: Verification | None
+    protocol: Protocol
+    """Auto: as agreed by ALPN, so with `tls` only."""
     model: str | None
     """Name to put into requests; None leaves the client's."""
     credential: UpstreamCredential | None

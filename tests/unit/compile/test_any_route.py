@@ -53,6 +53,9 @@ def backends(draw, name):
                         {"url": "http://192.0.2.1:8000/"},
                         {"url": "http://[2001:db8::1]:8000/x/y/"},
                         {"url": "https://h/p", "tls": {"serverName": "s.example"}},
+                        {"url": "https://h/p", "protocol": "HTTP2"},
+                        {"url": "https://h/p", "protocol": "HTTP1"},
+                        {"url": "http://h/p", "protocol": "HTTP2"},
                         {"service": {"name": "vllm", "port": 8000, "pathPrefix": "/"}},
                     ]
                 ),

@@ -1,22 +1,17 @@
 """Clusters: each backend itself (`up_…`), by the inner tier (`x_…`), and the chains of attempts."""
 
 from datetime import timedelta
-from typing import Final
 
 from moltbot_agent.attempts import endpoint_metadata
+from moltbot_operator.api import Protocol
 from moltbot_operator.api.endpoint import is_ip_address
 from moltbot_operator.compile.envoy import names
-from moltbot_operator.compile.envoy.proto import Json, extension, seconds, typed
-from moltbot_operator.compile.ir import Backend, Chain, Gateway
+from moltbot_operator.compile.envoy.proto import Json, extension, seconds
+from moltbot_operator.compile.envoy.upstream import alpn, breakers, injected, protocol
+from moltbot_operator.compile.ir import Backend, Chain, Gateway, Verification
 from moltbot_operator.constants import BUFFER_BYTES
 
 __all__ = ["Chained", "chained", "clusters"]
-
-_UNLIMITED: Final = 1_000_000
-"""In place of Envoy's default breakers, of which 3 concurrent retries is the harshest."""
-
-_INJECTOR: Final = "envoy.filters.http.credential_injector"
-_PROTOCOL: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
 class Chained:
@@ -48,7 +43,7 @@ def clusters(gateway: Gateway, chains: dict[str, Chained], attempts: dict[str, i
     """Every cluster. `attempts` says how many attempts a chain must be long enough for, by its label."""
     made = [_upstream(backend, gateway) for backend in gateway.backends.values()]
     inner = {
-        names.inner(backend, chain.chain.prefix): _inner(backend, chain.chain.prefix)
+        names.inner(backend, chain.chain.prefix): _inner(backend, chain.chain.prefix, gateway)
         for chain in chains.values()
         for backend in chain.inner
     }
@@ -64,56 +59,6 @@ def clusters(gateway: Gateway, chains: dict[str, Chained], attempts: dict[str, i
     return made
 
 
-def _breakers(connections: int | None = None, pending: int | None = None) -> Json:
-    """Limits of a cluster; None is none.
-
-    With HTTP/1.1 a request waits as pending while its connection is made, so that pending needs room for all
-    connections; that the queue is no longer is the cluster specifier's business.
-    """
-    return {
-        "thresholds": [
-            {
-                "max_connections": connections or _UNLIMITED,
-                "max_pending_requests": _UNLIMITED if connections is None else connections + (pending or 0),
-                "max_requests": _UNLIMITED,
-                "max_retries": _UNLIMITED,
-            }
-        ]
-    }
-
-
-def _protocol(backend: Backend | None = None, gateway: Gateway | None = None) -> Json:
-    """HTTP/1.1, and the credential of `backend` put into each request."""
-    options = typed(_PROTOCOL[len("envoy.") :], explicit_http_config={"http_protocol_options": {}})
-    if backend is not None and gateway is not None and (credential := backend.credential) is not None:
-        source = {
-            "name": credential.resource,
-            "sds_config": {
-                "path_config_source": {"path": f"{gateway.files.run}/sds/{credential.resource}.json"},
-                "resource_api_version": "V3",
-            },
-        }
-        generic = extension(
-            "envoy.http.injected_credentials.generic",
-            "extensions.http.injected_credentials.generic.v3.Generic",
-            credential=source,
-            header=credential.header,
-        )
-        options["http_filters"] = [
-            extension(
-                _INJECTOR,
-                "extensions.filters.http.credential_injector.v3.CredentialInjector",
-                overwrite=True,
-                credential=generic,
-            ),
-            extension(
-                "envoy.filters.http.upstream_codec",
-                "extensions.filters.http.upstream_codec.v3.UpstreamCodec",
-            ),
-        ]
-    return {_PROTOCOL: options}
-
-
 def _upstream(backend: Backend, gateway: Gateway) -> Json:
     name = names.upstream(backend)
     address = {"socket_address": {"address": backend.host, "port_value": backend.port}}
@@ -122,8 +67,8 @@ def _upstream(backend: Backend, gateway: Gateway) -> Json:
         "connect_timeout": seconds(backend.connect),
         "per_connection_buffer_limit_bytes": BUFFER_BYTES,
         "load_assignment": _assignment(name, backend, address, endpoint_metadata(str(backend.ref))),
-        "typed_extension_protocol_options": _protocol(backend, gateway),
-        "circuit_breakers": _breakers(backend.max_connections, backend.max_pending),
+        "typed_extension_protocol_options": protocol(backend, gateway),
+        "circuit_breakers": breakers(backend),
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
     }
     if is_ip_address(backend.host):
@@ -147,21 +92,24 @@ def _upstream(backend: Backend, gateway: Gateway) -> Json:
             "failure_percentage_request_volume": backend.breaker.minimum_requests,
         }
     if backend.tls is not None:
-        cluster["transport_socket"] = _tls(backend.tls.server_name, backend.tls.ca)
+        cluster["transport_socket"] = _tls(backend.tls, backend.protocol)
     return cluster
 
 
-def _tls(server_name: str, ca: str) -> Json:
-    address = is_ip_address(server_name)
-    san = {"san_type": "IP_ADDRESS" if address else "DNS", "matcher": {"exact": server_name}}
+def _tls(tls: Verification, spoken: Protocol) -> Json:
+    address = is_ip_address(tls.server_name)
+    san = {"san_type": "IP_ADDRESS" if address else "DNS", "matcher": {"exact": tls.server_name}}
     return extension(
         "envoy.transport_sockets.tls",
         "extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-        **({} if address else {"sni": server_name}),
+        **({} if address else {"sni": tls.server_name}),
         common_tls_context={
             "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
-            "alpn_protocols": ["http/1.1"],
-            "validation_context": {"trusted_ca": {"filename": ca}, "match_typed_subject_alt_names": [san]},
+            "alpn_protocols": alpn(spoken),
+            "validation_context": {
+                "trusted_ca": {"filename": tls.ca},
+                "match_typed_subject_alt_names": [san],
+            },
         },
     )
 
@@ -178,7 +126,7 @@ def _assignment(name: str, backend: Backend, address: Json, counted: Json | None
     return {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]}
 
 
-def _inner(backend: Backend, prefix: str) -> Json:
+def _inner(backend: Backend, prefix: str, gateway: Gateway) -> Json:
     name = names.inner(backend, prefix)
     address = {
         "envoy_internal_address": {
@@ -192,8 +140,8 @@ def _inner(backend: Backend, prefix: str) -> Json:
         "connect_timeout": seconds(timedelta(seconds=1)),
         "per_connection_buffer_limit_bytes": BUFFER_BYTES,
         "load_assignment": _assignment(name, backend, address),
-        "typed_extension_protocol_options": _protocol(),
-        "circuit_breakers": _breakers(),
+        "typed_extension_protocol_options": injected(None, gateway),
+        "circuit_breakers": breakers(),
     }
 
 
@@ -217,6 +165,6 @@ def _composite(
             "extensions.clusters.composite.v3.ClusterConfig",
             clusters=[{"name": entry} for entry in padded],
         ),
-        "typed_extension_protocol_options": _protocol(chain.first if chain and direct else None, gateway),
-        "circuit_breakers": _breakers(),
+        "typed_extension_protocol_options": injected(chain.first if chain and direct else None, gateway),
+        "circuit_breakers": breakers(),
     }
