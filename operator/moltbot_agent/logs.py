@@ -11,7 +11,7 @@ import traceback
 from datetime import UTC, datetime
 from typing import Any, Final
 
-__all__ = ["JsonLines", "configure"]
+__all__ = ["JsonLines", "configure", "line"]
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -21,18 +21,19 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line."""
-        line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        line.update({key: value for key, value in vars(record).items() if key not in _STANDARD})
+        more = {key: value for key, value in vars(record).items() if key not in _STANDARD}
         if record.exc_info and record.exc_info[0] is not None:
-            line["error"] = record.exc_info[0].__name__
+            more["error"] = record.exc_info[0].__name__
             frames = traceback.extract_tb(record.exc_info[2])
-            line["at"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-8:]]
-        return json.dumps(line, default=repr)
+            more["at"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-8:]]
+        return line(record.levelname.lower(), record.name, record.getMessage(), record.created, **more)
+
+
+def line(level: str, logger: str, message: str, moment: float | None = None, **more: Any) -> str:
+    """One JSON object; `moment` in seconds since 1970, now unless given."""
+    at = datetime.now(UTC) if moment is None else datetime.fromtimestamp(moment, UTC)
+    written = {"time": at.isoformat(timespec="milliseconds"), "level": level, "logger": logger}
+    return json.dumps({**written, "message": message, **more}, default=repr)
 
 
 def configure(level: str = "INFO") -> None:

@@ -236,11 +236,11 @@ class Gateway:
         return False
 
     @contextlib.asynccontextmanager
-    async def agent(self, *arguments: str):
-        """The agent as a process of its own; ended by SIGTERM."""
+    async def agent(self, *arguments: str, module: str = "moltbot_agent"):
+        """The agent (or what `module` starts it by) as a process of its own; ended by SIGTERM."""
         self.write_parts()
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "moltbot_agent", "--config", str(self.folder / "config")),
+            *(sys.executable, "-m", module, "--config", str(self.folder / "config")),
             *("--evidence-token", str(self.token), "--host", "127.0.0.1", "--poll-s", "0.05"),
             *("--metrics-port", str(self.metrics_port), "--evidence-port", str(self.evidence_port)),
             *("--drain-port", str(self.drain_port), *arguments),

@@ -199,6 +199,8 @@ def test_the_agent_is_a_native_sidecar_that_outlives_envoy() -> None:
     (agent,), (envoy,) = spec["initContainers"], spec["containers"]
     assert agent["restartPolicy"] == "Always"
     assert agent["startupProbe"]["httpGet"]["path"] == "/healthz"
+    assert agent["command"][:3] == ["python", "-m", "moltbot_agent.supervisor"]
+    assert "livenessProbe" not in agent  # ending the container would make the pod NotReady
     assert envoy["readinessProbe"]["httpGet"] == {"path": "/ready", "port": 8081, "scheme": "HTTP"}
     assert envoy["lifecycle"]["preStop"]["exec"]["command"] == ["python", "-m", "moltbot_agent.drain"]
     assert envoy["command"] == [
@@ -306,7 +308,7 @@ def test_the_overlay_merges_like_a_strategic_patch() -> None:
     assert envoy["resources"] == {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "1"}}
     assert envoy["command"][0] == "python"
     assert theirs["name"] == "theirs"
-    assert spec["initContainers"][0]["resources"]["requests"] == {"cpu": "20m", "memory": "64Mi"}
+    assert spec["initContainers"][0]["resources"]["requests"] == {"cpu": "20m", "memory": "80Mi"}
     assert [volume["name"] for volume in spec["volumes"]] == ["config", "evidence", "run", "theirs"]
     assert spec["topologySpreadConstraints"][0]["maxSkew"] == 5
     assert spec["topologySpreadConstraints"][0]["whenUnsatisfiable"] == "ScheduleAnyway"

@@ -31,7 +31,7 @@ GRACE_SECONDS = 330
 USER = 65532
 """User and group of all processes, the image's own."""
 
-AGENT_RESOURCES = {"requests": {"cpu": "10m", "memory": "64Mi"}}
+AGENT_RESOURCES = {"requests": {"cpu": "10m", "memory": "80Mi"}}
 ENVOY_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}}
 
 
@@ -83,13 +83,13 @@ def _agent(image: Image, mounts: Sequence[Mount]) -> dict[str, Any]:
         "image": image.name,
         "imagePullPolicy": image.pull_policy,
         "restartPolicy": "Always",
-        "command": ["python", "-m", "moltbot_agent", "--config", DIR_CONFIG],
+        # The supervisor stands in for a liveness probe: ending the container would make the pod NotReady.
+        "command": ["python", "-m", "moltbot_agent.supervisor", "--config", DIR_CONFIG],
         "ports": [
             {"name": "metrics", "containerPort": PORT_METRICS, "protocol": "TCP"},
             {"name": "evidence", "containerPort": PORT_EVIDENCE, "protocol": "TCP"},
         ],
         "startupProbe": {**healthy, "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": 60},
-        "livenessProbe": {**healthy, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3},
         "resources": AGENT_RESOURCES,
         "securityContext": _restricted(),
         "volumeMounts": agent_mounts(mounts),
