@@ -3,12 +3,29 @@
 The content names the server and the model it was asked for, so that a client can tell who served it.
 """
 
+import base64
 import hashlib
 import json
+import struct
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["chat", "chat_events", "completion", "embeddings", "error", "models", "text_of", "words"]
+from moltbot_provider import tools
+
+__all__ = [
+    "CREATED",
+    "chat",
+    "chat_events",
+    "completion",
+    "completion_events",
+    "embeddings",
+    "error",
+    "identity",
+    "model",
+    "models",
+    "text_of",
+    "words",
+]
 
 CREATED = 1_700_000_000
 """A fixed time, since equal requests get equal bytes."""
@@ -38,7 +55,8 @@ def _usage(request: Mapping[str, Any], produced: int) -> dict[str, int]:
     return {"prompt_tokens": prompt, "completion_tokens": produced, "total_tokens": prompt + produced}
 
 
-def _id(prefix: str, name: str, request: Mapping[str, Any]) -> str:
+def identity(prefix: str, name: str, request: Mapping[str, Any]) -> str:
+    """An id that is a function of server and request."""
     return (
         f"{prefix}-{hashlib.sha256((name + json.dumps(request, sort_keys=True)).encode()).hexdigest()[:24]}"
     )
@@ -48,15 +66,26 @@ def chat(name: str, request: Mapping[str, Any], count: int, finish: str = "stop"
     """`POST /chat/completions` without streaming; `finish` content_filter gives no content."""
     model = str(request.get("model", name))
     text = [] if finish == "content_filter" else text_of(name, model, count)
-    message = {"role": "assistant", "content": "".join(text), "refusal": None}
+    message: dict[str, Any] = {"role": "assistant", "content": "".join(text), "refusal": None}
+    if finish == "stop" and tools.wants_tool(request):
+        message |= {"content": None, "tool_calls": [_tool_call(name, request)]}
+        finish = "tool_calls"
+    elif (written := tools.structured(request, name)) is not None:
+        message["content"] = written
     return {
-        "id": _id("chatcmpl", name, request),
+        "id": identity("chatcmpl", name, request),
         "object": "chat.completion",
         "created": CREATED,
         "model": model,
         "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish}],
         "usage": _usage(request, len(text)),
     }
+
+
+def _tool_call(name: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    called, given = tools.called(request, name)
+    function = {"name": called, "arguments": json.dumps(given)}
+    return {"id": identity("call", name, request), "type": "function", "function": function}
 
 
 def chat_events(
@@ -66,7 +95,7 @@ def chat_events(
     model = str(request.get("model", name))
     text = [] if finish == "content_filter" else text_of(name, model, count)
     head = {
-        "id": _id("chatcmpl", name, request),
+        "id": identity("chatcmpl", name, request),
         "object": "chat.completion.chunk",
         "created": CREATED,
         "model": model,
@@ -76,8 +105,16 @@ def chat_events(
         return {**head, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}]}
 
     yield chunk({"role": "assistant", "content": ""})
-    for word in text:
-        yield chunk({"content": word})
+    if finish == "stop" and tools.wants_tool(request):
+        finish = "tool_calls"
+        call = {"index": 0, **_tool_call(name, request)}
+        yield chunk({"tool_calls": [{**call, "function": {**call["function"], "arguments": ""}}]})
+        for part in tools.pieces(tools.called(request, name)[1]):
+            yield chunk({"tool_calls": [{"index": 0, "function": {"arguments": part}}]})
+    else:
+        written = None if finish == "content_filter" else tools.structured(request, name)
+        for word in text if written is None else [written]:
+            yield chunk({"content": word})
     yield chunk({}, finish)
     options = request.get("stream_options")
     if isinstance(options, dict) and options.get("include_usage"):
@@ -89,7 +126,7 @@ def completion(name: str, request: Mapping[str, Any], count: int, finish: str = 
     model = str(request.get("model", name))
     text = [] if finish == "content_filter" else text_of(name, model, count)
     return {
-        "id": _id("cmpl", name, request),
+        "id": identity("cmpl", name, request),
         "object": "text_completion",
         "created": CREATED,
         "model": model,
@@ -104,7 +141,7 @@ def completion_events(
     """The chunks of a streamed completion: one a word, then the finish."""
     model = str(request.get("model", name))
     head = {
-        "id": _id("cmpl", name, request),
+        "id": identity("cmpl", name, request),
         "object": "text_completion",
         "created": CREATED,
         "model": model,
@@ -123,7 +160,9 @@ def embeddings(name: str, request: Mapping[str, Any]) -> dict[str, Any]:
     data = []
     for index, item in enumerate(inputs):
         digest = hashlib.sha256((name + json.dumps(item)).encode()).digest()
-        vector = [byte / 255 for byte in digest[:8]]
+        vector: Any = [byte / 255 for byte in digest[:8]]
+        if request.get("encoding_format") == "base64":  # what OpenAI's SDK asks for by itself
+            vector = base64.b64encode(struct.pack("<8f", *vector)).decode()
         data.append({"object": "embedding", "index": index, "embedding": vector})
     usage = _usage(request, 0)
     return {
@@ -136,5 +175,9 @@ def embeddings(name: str, request: Mapping[str, Any]) -> dict[str, Any]:
 
 def models(names: tuple[str, ...], owner: str) -> dict[str, Any]:
     """`GET /models`."""
-    data = [{"id": name, "object": "model", "created": CREATED, "owned_by": owner} for name in names]
-    return {"object": "list", "data": data}
+    return {"object": "list", "data": [model(name, owner) for name in names]}
+
+
+def model(name: str, owner: str) -> dict[str, Any]:
+    """`GET /models/{id}`."""
+    return {"id": name, "object": "model", "created": CREATED, "owned_by": owner}

@@ -1,7 +1,6 @@
 """The provider's HTTP server: operations, credentials, records and the carrying out of faults."""
 
 import asyncio
-import json
 import socket
 import ssl
 import struct
@@ -11,9 +10,11 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from moltbot_provider import answers
+from moltbot_provider import answers, messages
 from moltbot_provider.faults import Fault, Faults
+from moltbot_provider.operations import Operations, is_messages
 from moltbot_provider.records import Outcome, Record, Records
+from moltbot_provider.reply import Refused, Reply
 
 __all__ = ["Provider"]
 
@@ -50,8 +51,7 @@ class Provider:
         self.name = name
         self.host = host
         self.port = port
-        self.models = tuple(models) or (name,)
-        self.words = words
+        self.operations = Operations(name, tuple(models) or (name,), words)
         self.event_gap = event_gap
         self.delay = delay
         self.requests = Records()
@@ -191,8 +191,8 @@ class Provider:
                 return early
         for name, accepted in self.expect.items():
             if not set(record.credentials.get(name, ())) & set(accepted):
-                message = f"{self.name}: no accepted credential in the header {name}"
-                return _json(answers.error(message, "invalid_request_error", "invalid_api_key"), 401)
+                refused = Refused(401, f"no accepted credential in the header {name}", "invalid_api_key")
+                return self._refusal(request, refused)
         return await self._operate(request, body, fault)
 
     async def _early(self, request: web.Request, fault: Fault) -> web.StreamResponse | None:
@@ -201,11 +201,11 @@ class Provider:
             case "status":
                 headers = {"retry-after": fault.retry_after} if fault.retry_after is not None else {}
                 kind = "rate_limit_error" if fault.status == 429 else "server_error"
-                return _json(answers.error(f"{self.name}: simulated fault", kind), fault.status, headers)
+                return self._refusal(request, Refused(fault.status, "simulated fault"), kind, headers)
             case "context_length":
-                message = f"{self.name}: this model's maximum context length is exceeded"
-                code = "context_length_exceeded"
-                return _json(answers.error(message, "invalid_request_error", code, "messages"), 400)
+                message = "this model's maximum context length is exceeded"
+                refused = Refused(400, message, "context_length_exceeded", "messages")
+                return self._refusal(request, refused)
             case "reset_before_headers":
                 _reset(request.transport)
                 raise _Cut
@@ -216,44 +216,34 @@ class Provider:
         return None
 
     async def _operate(self, request: web.Request, body: bytes, fault: Fault | None) -> web.StreamResponse:
-        operation = request.path.rstrip("/")
-        if operation.endswith("/models") and request.method == "GET":
-            return await self._send(request, answers.models(self.models, self.name), fault)
-        made = {"/chat/completions", "/completions", "/embeddings"}
-        if request.method != "POST" or not any(operation.endswith(end) for end in made):
-            message = f"{self.name}: no operation {request.method} {request.path}"
-            return _json(answers.error(message, "invalid_request_error", "unknown_url"), 404)
+        finish = fault.kind if fault and fault.kind == "content_filter" else None
+        kind = request.headers.get("content-type", "")
         try:
-            given = json.loads(body)
-        except ValueError:
-            given = None
-        if not isinstance(given, dict):
-            message = f"{self.name}: the body is not a JSON object"
-            return _json(answers.error(message, "invalid_request_error"), 400)
-        count = answers.words(given, self.words)
-        finish = "content_filter" if fault and fault.kind == "content_filter" else "stop"
-        if operation.endswith("/embeddings"):
-            return await self._send(request, answers.embeddings(self.name, given), fault)
-        is_chat = operation.endswith("/chat/completions")
-        if given.get("stream") is True:
-            events = answers.chat_events if is_chat else answers.completion_events
-            texts = [json.dumps(event) for event in events(self.name, given, count, finish)]
-            return await self._stream(request, texts, fault)
-        answer = answers.chat if is_chat else answers.completion
-        return await self._send(request, answer(self.name, given, count, finish), fault)
+            reply = self.operations.answer(request.method, request.path, kind, body, finish)
+        except Refused as refused:
+            return self._refusal(request, refused)
+        return await (self._send if reply.frames is None else self._stream)(request, reply, fault)
 
-    async def _send(
-        self, request: web.Request, answer: dict[str, Any], fault: Fault | None
-    ) -> web.StreamResponse:
+    def _refusal(
+        self, request: web.Request, refused: Refused, kind: str = "", headers: Mapping[str, str] | None = None
+    ) -> web.Response:
+        """An error in the shape of the API that was asked."""
+        message = f"{self.name}: {refused}"
+        if is_messages(request.path):
+            return _json(messages.error(refused.status, message), refused.status, headers)
+        shaped = answers.error(message, kind or "invalid_request_error", refused.code, refused.param)
+        return _json(shaped, refused.status, headers)
+
+    async def _send(self, request: web.Request, reply: Reply, fault: Fault | None) -> web.StreamResponse:
         """A plain answer, whole or with the fault in it."""
-        body = json.dumps(answer).encode()
+        body = reply.content
         kind = fault.kind if fault else None
         if kind == "malformed_json":
             body = body[: len(body) // 2]
         if kind not in {"reset_after_headers", "slow_first_byte", "stream_cut", "stream_stall"}:
-            return web.Response(body=body, content_type="application/json", headers=self._headers())
+            return web.Response(body=body, content_type=reply.content_type, headers=self._headers())
         response = web.StreamResponse(headers=self._headers())
-        response.content_type = "application/json"
+        response.content_type = reply.content_type
         response.content_length = len(body)
         await response.prepare(request)
         await self._after_headers(request, fault)
@@ -264,9 +254,7 @@ class Provider:
         await response.write_eof()
         return response
 
-    async def _stream(
-        self, request: web.Request, events: list[str], fault: Fault | None
-    ) -> web.StreamResponse:
+    async def _stream(self, request: web.Request, reply: Reply, fault: Fault | None) -> web.StreamResponse:
         """Server-sent events, each in its own write, with the fault in them."""
         response = web.StreamResponse(headers={**self._headers(), "cache-control": "no-cache"})
         response.content_type = "text/event-stream"
@@ -274,7 +262,7 @@ class Provider:
         await response.prepare(request)
         await self._after_headers(request, fault)
         kind = fault.kind if fault else None
-        for sent, text in enumerate(events):
+        for sent, frame in enumerate(reply.frames or ()):
             if fault is not None and sent >= fault.after:
                 if kind == "no_done":
                     await response.write_eof()
@@ -282,13 +270,13 @@ class Provider:
                 if kind in {"stream_cut", "stream_stall"}:
                     await self._broken(request, fault)
                 if kind == "malformed_json":
-                    await response.write(b"data: " + text[: len(text) // 2].encode() + b"\n\n")
+                    await response.write(frame[: len(frame) // 2].encode() + b"\n\n")
                     break
             if sent and self.event_gap:
                 await asyncio.sleep(self.event_gap)
-            await response.write(b"data: " + text.encode() + b"\n\n")
-        if kind != "no_done":
-            await response.write(b"data: [DONE]\n\n")
+            await response.write(frame.encode())
+        if kind != "no_done" and reply.end:
+            await response.write(reply.end.encode())
         await response.write_eof()
         return response
 
