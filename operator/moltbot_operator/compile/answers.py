@@ -7,6 +7,7 @@ from dataclasses import dataclass
 __all__ = [
     "Answer",
     "closed",
+    "model",
     "model_list",
     "no_method",
     "no_operation",
@@ -98,5 +99,13 @@ def unfinished() -> Answer:
 
 def model_list(models: Iterable[str]) -> Answer:
     """OpenAI's answer to GET /v1/models."""
-    data = [{"id": model, "object": "model", "created": 0, "owned_by": "moltbot"} for model in models]
-    return Answer(200, json.dumps({"object": "list", "data": data}))
+    return Answer(200, json.dumps({"object": "list", "data": [_model(name) for name in models]}))
+
+
+def model(name: str) -> str:
+    """Body of OpenAI's answer to GET /v1/models/{id}."""
+    return json.dumps(_model(name))
+
+
+def _model(name: str) -> dict[str, str | int]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "moltbot"}

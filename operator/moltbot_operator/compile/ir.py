@@ -163,6 +163,14 @@ class PlannedRule:
     models: tuple[str, ...]
     """Names that clients may use with this rule."""
     problem: Problem | None = None
+    kept: "PlannedRule | None" = None
+    """Where the rule has several backends: the same rule with only the one that keeps what is stored."""
+    key: str = ""
+    """Begins the names of final routes, where it is not the rule's name."""
+
+    def final(self, number: int) -> str:
+        """Name of a choice's final route, unique in the gateway."""
+        return f"{self.key or self.name}/{number}"
 
     @cached_property
     def drawn(self) -> bool:
@@ -192,9 +200,14 @@ class Gateway:
         return self.anonymous is None and not self.consumers
 
     @cached_property
+    def every_rule(self) -> tuple[PlannedRule, ...]:
+        """The rules, each followed by itself for stored objects."""
+        return tuple(each for rule in self.rules for each in (rule, rule.kept) if each is not None)
+
+    @cached_property
     def chains(self) -> tuple[Chain, ...]:
         """Each different chain once, in the order of first use."""
-        used = {choice.chain.label: choice.chain for rule in self.rules for choice in rule.choices}
+        used = {choice.chain.label: choice.chain for rule in self.every_rule for choice in rule.choices}
         return tuple(used.values())
 
     @cached_property

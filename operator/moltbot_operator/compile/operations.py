@@ -7,7 +7,7 @@ its end (`/tech/chat/completions` → `/chat/completions`). A path with neither 
 
 from typing import Final
 
-__all__ = ["IS_OPERATION", "MODELS", "OPERATION", "REWRITE", "rewritten"]
+__all__ = ["IS_OPERATION", "IS_STORED", "MODEL", "MODELS", "OPERATION", "REWRITE", "rewritten"]
 
 _KNOWN: Final = (
     "/audio/(?:speech|transcriptions|translations)",
@@ -25,6 +25,25 @@ _KNOWN: Final = (
 )
 """Of OpenAI's API (https://platform.openai.com/docs/api-reference), with Anthropic's messages and rerank."""
 
+_STORED: Final = (
+    "assistants",
+    "batches",
+    "chat/completions/[^/?]+",
+    "containers",
+    "conversations",
+    "evals",
+    "files",
+    "fine_tuning",
+    "messages/batches",
+    "models/[^/?]+",
+    "responses",
+    "threads",
+    "uploads",
+    "vector_stores",
+    "videos",
+)
+"""Operations on objects that a backend keeps, after `/v1/`; another backend does not know their ids."""
+
 _ANY: Final = "|".join(_KNOWN)
 
 OPERATION: Final = f"(?:.*?/v1(/.+)|.*?({_ANY}))"
@@ -35,6 +54,14 @@ REWRITE: Final = f"^{OPERATION}$"
 
 IS_OPERATION: Final = rf"[^?]*?/v1/[^?]+(?:\?.*)?|[^?]*?(?:{_ANY})(?:\?.*)?"
 """All of a path with its query, if it names an operation."""
+
+_SHORT: Final = "|".join(each for each in _KNOWN if each.startswith(("/batches", "/files", "/responses")))
+
+IS_STORED: Final = rf"[^?]*?/v1/(?:{'|'.join(_STORED)})(?:[/?].*)?|[^?]*?(?:{_SHORT})(?:\?.*)?"
+"""All of a path with its query, if only the backend that keeps the object can serve it."""
+
+MODEL: Final = r".*?/v1/models/.+|(?:/.*)?/models/[^/]+"
+"""All of a path without its query that asks for one model."""
 
 MODELS: Final = r"(?:/.*)?/models/?"
 """All of a path without its query that lists models."""

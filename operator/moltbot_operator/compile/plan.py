@@ -1,7 +1,7 @@
 """From resources to the intermediate form: which backends serve each rule, in which order, and what not."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from moltbot_operator.api import Failover, Rule
@@ -69,7 +69,24 @@ class _Planner:
             models=_models(rule, [backend for _, backend in candidates]),
             problem=problem,
         )
+        planned = replace(planned, kept=self._kept(rule, planned))
         return planned, RuleReport(rule.name, bool(planned.choices), problem)
+
+    def _kept(self, rule: Rule, planned: PlannedRule) -> PlannedRule | None:
+        """The rule for operations on stored objects, which only the backend that made them knows.
+
+        They stay with the first candidate that has a weight: if another took its place while it can't be
+        used, what was stored there would be lost afterwards.
+        """
+        if not planned.choices or len(rule.candidates) + len(rule.fallback) == 1:
+            return None
+        home = next(candidate.backend for candidate in rule.candidates if candidate.weight)
+        problems: list[Problem] = []
+        backend = self._usable(home, problems)
+        choices = () if backend is None else (Choice(1, _chain([backend], rule.failover)),)
+        return replace(
+            planned, choices=choices, problem=_summary(rule.name, problems), key=f"{rule.name}/kept"
+        )
 
     def _usable(self, reference: str, problems: list[Problem]) -> Backend | None:
         found = self.backend(reference)

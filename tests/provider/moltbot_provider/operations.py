@@ -20,9 +20,19 @@ def is_messages(path: str) -> bool:
     return path.rstrip("/").endswith(("/messages", "/messages/count_tokens"))
 
 
+_ANYWHERE = ("chat/completions", "completions", "embeddings")
+
+
 def _operation(path: str) -> list[str]:
-    """Segments after /v1, or else after the provider's own prefix."""
+    """Segments after /v1, or else after the provider's own prefix.
+
+    As lax as the laxest server, so that no path gets a model past the gateway that a server would take: what
+    ends like one of the oldest operations is one.
+    """
     segments = [each for each in path.split("/") if each]
+    lax = next((name.split("/") for name in _ANYWHERE if path.rstrip("/").endswith(f"/{name}")), None)
+    if lax:
+        return lax
     if "v1" in segments:
         return segments[segments.index("v1") + 1 :]
     known = {"audio", "chat", "completions", "embeddings", "images", "messages", "models", "moderations"}

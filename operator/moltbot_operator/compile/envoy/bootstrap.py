@@ -34,7 +34,7 @@ def bootstrap(gateway: Gateway) -> Json:
     """Envoy's configuration; the revision is not in it yet."""
     chains = chained(gateway)
     attempts: dict[str, int] = {}
-    for rule in gateway.rules:
+    for rule in gateway.every_rule:
         for choice in rule.choices:
             label = choice.chain.label
             attempts[label] = max(attempts.get(label, 0), 1 + rule.retry.retries)

@@ -11,7 +11,7 @@ from moltbot_operator.compile.envoy.overflow import inner_plugin, inner_plugin_n
 from moltbot_operator.compile.envoy.proto import Json, exact, extension, header
 from moltbot_operator.compile.envoy.replies import inner_replies, public_replies
 from moltbot_operator.compile.envoy.retry import limits
-from moltbot_operator.compile.envoy.routes import entry_routes, exact_map, final_routes
+from moltbot_operator.compile.envoy.routes import entry_routes, exact_map, final_routes, stored_routes
 from moltbot_operator.compile.envoy.script import script, writes_model
 from moltbot_operator.compile.ir import Backend, Gateway
 from moltbot_operator.constants import BUFFER_BYTES
@@ -93,7 +93,12 @@ def public_listener(gateway: Gateway, chains: dict[str, Chained]) -> Json:
     if any(rule.consumers is not None for rule in gateway.rules):
         filters.append(access.scope_filter())
     virtual_host = {
-        "matcher": exact_map(names.ROUTE, final_routes(gateway, chains), entry_routes(gateway, chains)),
+        "matcher": exact_map(
+            names.ROUTE,
+            final_routes(gateway, chains),
+            entry_routes(gateway, chains),
+            stored_routes(gateway, chains),
+        ),
         "request_headers_to_remove": sorted({*gateway.credential_headers, *_NEVER_SENT_ON}),
         "response_headers_to_remove": [names.FAULT],
         "response_headers_to_add": [

@@ -3,7 +3,8 @@
 ::
 
     header x-mb-route (only the script sets it) ── exact map ──> final route of a choice, or a list of models
-        └─ absent ──> entry routes, in order: no operation, list of models, then each rule's matches:
+        └─ absent ──> entry routes, in order: no operation, list of models, then each rule's matches (for
+                      operations on stored objects, each rule with the one backend that keeps them):
                         scan    the rule asks for a model: the script reads the body, the table is asked again
                         draw    the script chooses, the table is asked again
                         final   nothing to choose: straight to the backend
@@ -12,6 +13,7 @@
 A request for one of 1,000 drawn rules thus costs the walk along the entry routes and one look into a map.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from moltbot_operator.compile import answers, operations
@@ -22,15 +24,20 @@ from moltbot_operator.compile.envoy.clusters import Chained
 from moltbot_operator.compile.envoy.overflow import plugin_name
 from moltbot_operator.compile.envoy.proto import Json, exact, header, regex, seconds, typed
 from moltbot_operator.compile.envoy.retry import policy, silence
-from moltbot_operator.compile.envoy.script import acts, draw
+from moltbot_operator.compile.envoy.script import acts, draw, show
 from moltbot_operator.compile.ir import Choice, Gateway, PlannedRule
 from moltbot_operator.compile.patterns import PathCondition, RequestCondition
 
-__all__ = ["answer", "entry_routes", "exact_map", "final_routes"]
+__all__ = ["answer", "entry_routes", "exact_map", "final_routes", "stored_routes"]
 
 
-def exact_map(name: str, routes: dict[str, Json], otherwise: list[Json]) -> Json:
-    """A matcher: the route with the header's value as its key, or the first of `otherwise` that matches."""
+def exact_map(
+    name: str, routes: dict[str, Json], otherwise: list[Json], stored: list[Json] | None = None
+) -> Json:
+    """A matcher: the route with the header's value as its key, or the first of `otherwise` that matches.
+
+    Operations on stored objects go to the first of `stored`, where it is given.
+    """
     tree: Json = {}
     if routes:
         read = typed("type.matcher.v3.HttpRequestHeaderMatchInput", header_name=name)
@@ -42,8 +49,25 @@ def exact_map(name: str, routes: dict[str, Json], otherwise: list[Json]) -> Json
             "input": {"name": "header", "typed_config": read},
             "exact_match_map": {"map": actions},
         }
-    entries = typed("config.route.v3.RouteList", routes=otherwise)
-    return {**tree, "on_no_match": {"action": {"name": "routes", "typed_config": entries}}}
+    if stored is None:
+        return {**tree, "on_no_match": _first_of(otherwise)}
+    path = typed("type.matcher.v3.HttpRequestHeaderMatchInput", header_name=":path")
+    is_stored = {
+        "input": {"name": "path", "typed_config": path},
+        "value_match": {"safe_regex": {"google_re2": {}, "regex": operations.IS_STORED}},
+    }
+    fork = {
+        "matcher_list": {
+            "matchers": [{"predicate": {"single_predicate": is_stored}, "on_match": _first_of(stored)}]
+        },
+        "on_no_match": _first_of(otherwise),
+    }
+    return {**tree, "on_no_match": {"matcher": fork}}
+
+
+def _first_of(routes: list[Json]) -> Json:
+    entries = typed("config.route.v3.RouteList", routes=routes)
+    return {"action": {"name": "routes", "typed_config": entries}}
 
 
 def answer(match: Json, said: Answer, *, name: str = "") -> Json:
@@ -73,18 +97,28 @@ def _match(condition: RequestCondition, *more: Json) -> Json:
     return {**how, **({"headers": [*headers, *more]} if headers or more else {})}
 
 
+def stored_routes(gateway: Gateway, chains: dict[str, Chained]) -> list[Json] | None:
+    """As entry_routes, for operations on stored objects; None if they need nothing of their own."""
+    if gateway.closed or not any(rule.kept for rule in gateway.rules):
+        return None
+    return _entry_routes(gateway, [rule.kept or rule for rule in gateway.rules], chains)
+
+
 def entry_routes(gateway: Gateway, chains: dict[str, Chained]) -> list[Json]:
     """Where a request goes that the script has not seen."""
     if gateway.closed:
         return [answer({"prefix": "/"}, answers.closed())]
+    return _entry_routes(gateway, gateway.rules, chains)
+
+
+def _entry_routes(gateway: Gateway, rules: Sequence[PlannedRule], chains: dict[str, Chained]) -> list[Json]:
     no_operation = {**regex(":path", operations.IS_OPERATION), "invert_match": True}
-    echoed = regex(":method", "CONNECT|TRACE|TRACK")
     routes = [
-        answer({"prefix": "/", "headers": [echoed]}, answers.no_method()),
+        *(_no_method(method) for method in _NO_METHODS),
         answer({"prefix": "/", "headers": [no_operation]}, answers.no_operation()),
-        _models(gateway),
+        *_models(gateway),
     ]
-    for rule in gateway.rules:
+    for rule in rules:
         for condition in rule.conditions:
             routes += _entries(rule, condition, chains)
     if any(condition.models is not None for rule in gateway.rules for condition in rule.conditions):
@@ -92,6 +126,15 @@ def entry_routes(gateway: Gateway, chains: dict[str, Chained]) -> list[Json]:
         routes.append(answer(scanned, answers.unknown_model()))
     routes.append(answer({"prefix": "/"}, answers.no_rule()))
     return routes
+
+
+_NO_METHODS: Final = ("CONNECT", "OPTIONS", "TRACE", "TRACK")
+"""OPTIONS is what browsers ask first: pages of other sites have no business here."""
+
+
+def _no_method(method: str) -> Json:
+    refused = answer({"prefix": "/", "headers": [exact(":method", method)]}, answers.no_method())
+    return {**refused, "response_headers_to_add": [header("allow", "DELETE, GET, HEAD, POST")]}
 
 
 def _entries(rule: PlannedRule, condition: RequestCondition, chains: dict[str, Chained]) -> list[Json]:
@@ -119,8 +162,8 @@ def final_routes(gateway: Gateway, chains: dict[str, Chained]) -> dict[str, Json
     if gateway.closed:
         return {}
     routes = {
-        f"{rule.name}/{number}": _final({"prefix": "/"}, rule, choice, chains)
-        for rule in gateway.rules
+        rule.final(number): _final({"prefix": "/"}, rule, choice, chains)
+        for rule in gateway.every_rule
         if rule.drawn
         for number, choice in enumerate(rule.choices)
     }
@@ -129,22 +172,40 @@ def final_routes(gateway: Gateway, chains: dict[str, Chained]) -> dict[str, Json
     return routes
 
 
-def _models(gateway: Gateway) -> Json:
-    """The list of models; whose it is, is only known after the consumer's key was looked at."""
-    match = {"safe_regex": {"regex": operations.MODELS}, "headers": [exact(":method", "GET")]}
-    if gateway.anonymous is not None:
-        return answer(match, _listed(gateway, gateway.anonymous))
-    return {**answer(match, answers.unfinished()), "typed_per_filter_config": acts("models")}
+def _models(gateway: Gateway) -> list[Json]:
+    """The list of models, and each; whose they are is only known after the consumer's key was looked at."""
+    routes = []
+    for method in ("GET", "HEAD"):
+        asked = [exact(":method", method)]
+        match = {"safe_regex": {"regex": operations.MODELS}, "headers": asked}
+        if gateway.anonymous is not None:
+            routes.append(answer(match, _listed(gateway, gateway.anonymous)))
+        else:
+            route = answer(match, answers.unfinished())
+            routes.append({**route, "typed_per_filter_config": acts("models")})
+        one = answer({"safe_regex": {"regex": operations.MODEL}, "headers": asked}, answers.unfinished())
+        routes.append({**one, "metadata": _shown(gateway), "typed_per_filter_config": acts("model")})
+    return routes
 
 
-def _listed(gateway: Gateway, consumer: str) -> Answer:
+def _usable(gateway: Gateway, consumer: str) -> list[str]:
     """The models of every rule that this consumer may use."""
     usable = [
         rule
         for rule in gateway.rules
         if rule.choices and (rule.consumers is None or consumer in rule.consumers)
     ]
-    return answers.model_list(dict.fromkeys(model for rule in usable for model in rule.models))
+    return list(dict.fromkeys(model for rule in usable for model in rule.models))
+
+
+def _listed(gateway: Gateway, consumer: str) -> Answer:
+    return answers.model_list(_usable(gateway, consumer))
+
+
+def _shown(gateway: Gateway) -> Json:
+    """`metadata` of the route for one model: what the script answers, by consumer (empty: everybody)."""
+    names = [""] if gateway.anonymous is not None else [consumer.name for consumer in gateway.consumers]
+    return show({name: _usable(gateway, name or gateway.anonymous or "") for name in names})
 
 
 def _final(match: Json, rule: PlannedRule, choice: Choice, chains: dict[str, Chained]) -> Json:

@@ -1,14 +1,16 @@
 """The Lua scripts, and what routes tell them."""
 
 import json
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 
+from moltbot_operator.compile import answers
 from moltbot_operator.compile.envoy import names
 from moltbot_operator.compile.envoy.proto import Json, extension, typed
 from moltbot_operator.compile.ir import PlannedRule
 
-__all__ = ["acts", "draw", "script", "writes_model"]
+__all__ = ["acts", "draw", "script", "show", "writes_model"]
 
 
 @cache
@@ -33,7 +35,7 @@ def _awake(**context: str) -> Json:
 
 
 def acts(act: str) -> Json:
-    """`typed_per_filter_config` of a route where the public script does this: scan, draw or models."""
+    """`typed_per_filter_config` of a route where the public script does this: scan, draw, model or models."""
     return _awake(act=act)
 
 
@@ -51,7 +53,14 @@ def draw(rule: PlannedRule) -> Json:
     models = [choice.chain.model for choice in rule.choices]
     plan = {
         "upto": upto,
-        "to": [f"{rule.name}/{number}" for number in range(len(upto))],
+        "to": [rule.final(number) for number in range(len(upto))],
         "models": ["" if model is None else json.dumps(model) for model in models],
     }
     return {"filter_metadata": {names.SCRIPT: {"draw": plan}}}
+
+
+def show(models: Mapping[str, Sequence[str]]) -> Json:
+    """`metadata` of the route that answers for one model: each consumer's models with the answer's body."""
+    bodies = {consumer: {name: answers.model(name) for name in of} for consumer, of in models.items()}
+    shown = {"models": bodies, "unknown": answers.unknown_model().body}
+    return {"filter_metadata": {names.SCRIPT: {"show": shown}}}

@@ -1,6 +1,6 @@
 -- Acts where Envoy's route table alone can't: matches the model in the body, draws a candidate by weight, writes the
--- candidate's model into the body, lists a consumer's models. Routes say what is to be done: `act` in the
--- filter context of the first route, and `draw` in the metadata of the rule's route.
+-- candidate's model into the body, lists a consumer's models and answers for one. Routes say what is to be done: `act`
+-- in the filter context of the first route; `draw`, or the models to `show`, in the metadata of the rule's route.
 -- An error here would let the request go on, so the routes that need this script lead nowhere without it.
 
 -- Every worker and every pod shall draw differently.
@@ -35,9 +35,22 @@ local function list_models(handle)
   handle:clearRouteCache()
 end
 
+-- Answers for one model; every name that a consumer may not use is unknown to it.
+local function show_model(handle)
+  local headers, show = handle:headers(), handle:metadata():get("show")
+  local path = headers:get(":path"):match("^[^?]*")
+  local name = path:match("^.-/v1/models/(.+)$") or path:match("/models/([^/]+)$") or ""
+  name = name:gsub("%%(%x%x)", function(code) return string.char(tonumber(code, 16)) end)
+  local own = show["models"][headers:get("x-mb-consumer") or ""]
+  local body = own and own[name]
+  handle:respond({ [":status"] = body and "200" or "404", ["content-type"] = "application/json" },
+    body or show["unknown"])
+end
+
 function envoy_on_request(handle)
   local act = handle:filterContext():get("act")
   if act == "models" then return list_models(handle) end
+  if act == "model" then return show_model(handle) end
   local content, going, name
   if act == "scan" then
     content, going = read(handle)
