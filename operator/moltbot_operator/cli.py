@@ -1,6 +1,7 @@
 """The `moltbot` command. Exit codes: 0 done, 1 failed (one line says why), 2 wrong usage."""
 
 import asyncio
+import json
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -96,6 +97,23 @@ def serve(
 
     endpoints = dict(_pair(each) for each in endpoint or ())
     raise typer.Exit(run(files, route=route, address=address, port=port, endpoints=endpoints))
+
+
+@app.command()
+def audit(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="Log of a gateway, or - for standard input.")
+    ] = _STDIO,
+) -> None:
+    """Print each call of a gateway's log with its attempts, one JSON object a line.
+
+    kubectl logs -l moltbot.io/route=assistant -c envoy --tail=-1 | moltbot audit
+    """
+    from moltbot_operator.audit import calls  # noqa: PLC0415
+
+    lines = sys.stdin if file == _STDIO else _read(Path(file)).splitlines()
+    for call in calls(lines):
+        typer.echo(json.dumps(call))
 
 
 @app.command()

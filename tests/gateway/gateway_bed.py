@@ -18,6 +18,7 @@ import httpx
 import yaml
 
 from moltbot_operator import serve
+from moltbot_operator.audit import calls
 from moltbot_operator.serve_files import read
 
 __all__ = ["ANYONE", "Bed", "backend", "keyed", "route", "rule", "secret", "serving", "until"]
@@ -106,10 +107,14 @@ class Bed:
         return await self.client.post(path, content=content, headers=sent)
 
     async def records(self) -> list[dict[str, Any]]:
-        """The access log so far; Envoy is told to write it out."""
+        """The calls logged so far, each with its `tries`; Envoy is told to write them out."""
+        return list(calls(await self.lines()))
+
+    async def lines(self) -> list[str]:
+        """The audit log as it is written: records of calls, and of failed attempts."""
         admin = f"http://127.0.0.1:{self.running.admin_port}/reopen_logs"
         (await self.client.post(admin)).raise_for_status()
-        return [json.loads(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
+        return self.log.read_text().splitlines() if self.log.exists() else []
 
 
 @contextlib.asynccontextmanager

@@ -213,18 +213,3 @@ async def test_the_log_has_no_query_credential_or_content(bed):
     assert "topsecret" not in json.dumps(records)
     last = records[-1]
     assert last["path"] == "/last/v1/chat/completions"
-    assert set(last) == {
-        *(
-            "time",
-            "request_id",
-            "method",
-            "path",
-            "route",
-            "rule",
-            "consumer",
-            "model",
-            "backend",
-            "attempts",
-        ),
-        *("status", "flags", "details", "duration_ms", "first_byte_ms", "bytes_received", "bytes_sent"),
-    }

@@ -3,7 +3,7 @@
 Import from here; the modules behind hold one idea each.
 """
 
-from moltbot_operator.api.audit import Audit, AuditDestination
+from moltbot_operator.api.audit import Audit, AuditDestination, AuditField
 from moltbot_operator.api.auth import (
     APIKeyAuth,
     Auth,
@@ -176,6 +176,7 @@ __all__ = [
     "Async",
     "Audit",
     "AuditDestination",
+    "AuditField",
     "Auth",
     "AuthType",
     "Autoscaling",

@@ -5,10 +5,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from moltbot_operator.api.constraints import Text, Unique
-from moltbot_operator.api.model import ApiModel
+from moltbot_operator.api.constraints import Unique
+from moltbot_operator.api.model import ApiModel, Check
 
-__all__ = ["Audit", "AuditDestination"]
+__all__ = ["Audit", "AuditDestination", "AuditField"]
 
 
 class AuditDestination(StrEnum):
@@ -17,14 +17,41 @@ class AuditDestination(StrEnum):
     STDOUT = "Stdout"
 
 
-FieldName = Annotated[
-    str,
-    Text(
-        64,
-        pattern="[a-z][a-z0-9_]*",
-        remedy="write a field of the access log, such as backend or duration_ms",
-    ),
-]
+class AuditField(StrEnum):
+    """A field of the record; docs/audit.md says what each holds. There is none for content."""
+
+    RECORD = "record"
+    TIME = "time"
+    REQUEST_ID = "request_id"
+    TRACEPARENT = "traceparent"
+    METHOD = "method"
+    PATH = "path"
+    ROUTE = "route"
+    RULE = "rule"
+    CONSUMER = "consumer"
+    TASK = "task"
+    TASK_REASON = "task_reason"
+    MODEL = "model"
+    MODEL_SERVED = "model_served"
+    BACKEND = "backend"
+    ATTEMPTS = "attempts"
+    STATUS = "status"
+    FLAGS = "flags"
+    DETAILS = "details"
+    STREAM = "stream"
+    DURATION_MS = "duration_ms"
+    FIRST_BYTE_MS = "first_byte_ms"
+    FIRST_TOKEN_MS = "first_token_ms"  # noqa: S105 - a token of text
+    BYTES_RECEIVED = "bytes_received"
+    BYTES_SENT = "bytes_sent"
+    PROMPT_TOKENS = "prompt_tokens"
+    COMPLETION_TOKENS = "completion_tokens"
+    TOTAL_TOKENS = "total_tokens"
+
+    @property
+    def always(self) -> bool:
+        """Whether every record has it, as it is: without it attempts could not be told from calls."""
+        return self in {AuditField.RECORD, AuditField.TIME, AuditField.REQUEST_ID}
 
 
 class Audit(ApiModel):
@@ -32,7 +59,19 @@ class Audit(ApiModel):
 
     destination: AuditDestination = AuditDestination.STDOUT
     """Stdout: one JSON object a line on the gateway's standard output."""
-    fields: Annotated[tuple[FieldName, ...], Field(max_length=64), Unique()] = ()
-    """Fields to write; empty: all."""
-    redact: Annotated[tuple[FieldName, ...], Field(max_length=64), Unique()] = ()
-    """Fields to replace by a keyed hash, such as consumer."""
+    fields: Annotated[tuple[AuditField, ...], Field(max_length=64), Unique()] = ()
+    """Fields to write, beside record, time and request_id; empty: all. Content of requests and answers is no
+    field and is never written."""
+    redact: Annotated[tuple[AuditField, ...], Field(max_length=64), Unique()] = ()
+    """Fields whose value is replaced by the word redacted, such as consumer or path. Not record, time and
+    request_id."""
+
+    checks = (
+        Check(
+            "!has(self.redact) || !self.redact.exists(f, f in ['record', 'time', 'request_id'])",
+            lambda self: not any(field.always for field in self.redact),
+            "record, time and request_id tell calls and their attempts apart and are always written: take "
+            "them out of redact",
+            ".redact",
+        ),
+    )

@@ -45,7 +45,6 @@ def unsupported_route(spec: MoltBotRouteSpec) -> list[str]:
         found.append("worker")
     if spec.rollout is not None:
         found += [f"rollout.{name}" for name in _changed(spec.rollout, Rollout())]
-    found += [f"audit.{name}" for name in _changed(spec.audit, type(spec.audit)())]
     return found
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 
-from moltbot_operator.api import CircuitBreaker, Protocol, RetryCondition
+from moltbot_operator.api import Audit, CircuitBreaker, Protocol, RetryCondition
 from moltbot_operator.compile.consumers import Consumer, Limit
 from moltbot_operator.compile.patterns import RequestCondition
 from moltbot_operator.compile.sources import BackendRef, Files, Problem
@@ -193,6 +193,7 @@ class Gateway:
     consumers: tuple[Consumer, ...]
     limits: Mapping[str, Limit]
     """Of consumers that have one, the anonymous one too, by name."""
+    audit: Audit
 
     @property
     def closed(self) -> bool:

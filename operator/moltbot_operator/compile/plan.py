@@ -204,6 +204,7 @@ def plan(sources: RouteSources) -> Plan:
         anonymous=anonymous,
         consumers=keyed,
         limits=consumer_limits(sources.spec.consumers),
+        audit=sources.spec.audit,
     )
     reports = tuple(report for _, report in planned)
     return Plan(gateway, reports, planner.missing, ())

@@ -89,6 +89,8 @@ def test_defaults_are_described() -> None:
 
 def test_enums_are_camel_case() -> None:
     for at, part, _ in ALL:
+        if ".spec.audit." in at:  # names of fields of a record, which are as they are in the record
+            continue
         for value in part.get("enum", []):
             known = value in {"5xx", "429", "401", "403", 429, 401, 403} or value[0].isupper()
             assert known, f"{at}: {value}"

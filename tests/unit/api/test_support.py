@@ -78,7 +78,7 @@ def test_rules(rule: dict[str, object], found: list[str]) -> None:
         ({"consumers": [{"name": "a", "auth": {"apiKey": {"secretRef": {"name": "a"}}}}]}, []),
         ({"worker": {}}, ["worker"]),
         ({"gateway": {"tls": {"secretRef": {"name": "a"}}}}, ["gateway.tls"]),
-        ({"audit": {"fields": ["backend"]}}, ["audit.fields"]),
+        ({"audit": {"fields": ["backend"], "redact": ["consumer"]}}, []),
         (
             {"rollout": {"autoPromote": False, "scaleDownDelay": "5s"}},
             ["rollout.autoPromote", "rollout.scaleDownDelay"],

@@ -34,14 +34,14 @@ def rule(name, candidates, fallback=(), **more):
     return {"name": name, "candidates": listed, "fallback": list(fallback), **more}
 
 
-def sources(rules, backends, consumers=None, problems=None, **more):
+def sources(rules, backends, consumers=None, problems=None, spec=None, **more):
     names = [str(each.ref) for each in backends]
     anyone = [{"name": "anyone", "auth": {"anonymous": {}}, "backends": names}]
-    spec = {"rules": rules, "consumers": anyone if consumers is None else consumers}
+    given = {"rules": rules, "consumers": anyone if consumers is None else consumers, **(spec or {})}
     return RouteSources(
         "default",
         "assistant",
-        MoltBotRouteSpec.model_validate(spec),
+        MoltBotRouteSpec.model_validate(given),
         {each.ref: each for each in backends},
         {name: ConsumerSource(name, problem) for name, problem in (problems or {}).items()},
         **more,

@@ -8,6 +8,8 @@ from envoy_check import dangling, refusal
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from moltbot_operator.api import AuditField
+
 NAMES = ["a", "b", "c", "models/d", "e"]
 MODELS = st.sampled_from(["gpt-4o", "o*", 'x"y\\z', "a.b", "auto", "中".encode().hex()])
 MILLISECONDS = st.integers(1, 90_000).map(lambda number: f"{number}ms")
@@ -122,6 +124,13 @@ CONSUMERS = st.one_of(
 )
 
 
+FIELDS = st.lists(st.sampled_from([str(field) for field in AuditField if not field.always]), unique=True)
+SPECS = st.fixed_dictionaries(
+    {}, optional={"audit": st.fixed_dictionaries({}, optional={"fields": FIELDS, "redact": FIELDS})}
+)
+"""The rest of a route."""
+
+
 @st.composite
 def routes(draw):
     listed = draw(st.lists(st.sampled_from(["one", "two", "models", "x-y"]), min_size=1, unique=True))
@@ -129,13 +138,15 @@ def routes(draw):
         [draw(rules(name)) for name in listed],
         [draw(backends(name)) for name in NAMES],
         draw(CONSUMERS),
+        draw(SPECS),
     )
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(routes())
 def test_envoy_takes_any_route(tmp_path_factory, route):
-    first, second = compiled(*route), compiled(*route)
+    *given_route, spec = route
+    first, second = compiled(*given_route, spec=spec), compiled(*given_route, spec=spec)
     assert first.parts == second.parts
     assert dangling(first.envoy) == set()
     assert refusal(first, tmp_path_factory.mktemp("any")) is None

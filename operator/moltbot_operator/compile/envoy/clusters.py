@@ -120,6 +120,8 @@ def _assignment(name: str, backend: Backend, address: Json, counted: Json | None
     `counted` is what the agent's figures are made of: only where the backend itself is asked.
     """
     shown = {names.NAMESPACE: {"name": backend.label}}
+    if backend.model is not None:
+        shown[names.NAMESPACE]["model"] = backend.model
     if counted is not None:
         shown = {names.NAMESPACE: {**counted["filter_metadata"][names.NAMESPACE], **shown[names.NAMESPACE]}}
     endpoint = {"endpoint": {"address": address}, "metadata": {"filter_metadata": shown}}

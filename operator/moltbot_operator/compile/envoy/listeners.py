@@ -6,7 +6,7 @@ from moltbot_agent.attempts import upstream_log
 from moltbot_operator.compile.envoy import access, names
 from moltbot_operator.compile.envoy.clusters import Chained
 from moltbot_operator.compile.envoy.consumer_limits import limit_filters
-from moltbot_operator.compile.envoy.log import access_log
+from moltbot_operator.compile.envoy.log import access_log, attempt_log
 from moltbot_operator.compile.envoy.overflow import inner_plugin, inner_plugin_name, plugins
 from moltbot_operator.compile.envoy.proto import Json, exact, extension, header
 from moltbot_operator.compile.envoy.replies import inner_replies, public_replies
@@ -35,13 +35,20 @@ _NEVER_SENT_ON = (
 """Request headers that no provider gets, beside all credentials."""
 
 
-def _manager(prefix: str, filters: list[Json], virtual_host: Json, routes: Json, **more: Any) -> Json:
+def _manager(
+    prefix: str,
+    filters: list[Json],
+    virtual_host: Json,
+    routes: Json,
+    attempts: list[Json] | None = None,
+    **more: Any,
+) -> Json:
     router = extension(
         "envoy.filters.http.router",
         "extensions.filters.http.router.v3.Router",
         suppress_envoy_headers=True,
         dynamic_stats=False,
-        upstream_log=upstream_log(),
+        upstream_log=[*upstream_log(), *(attempts or ())],
     )
     return extension(
         "envoy.filters.network.http_connection_manager",
@@ -111,6 +118,7 @@ def public_listener(gateway: Gateway, chains: dict[str, Chained]) -> Json:
         filters,
         virtual_host,
         {"max_direct_response_body_size_bytes": BUFFER_BYTES, "cluster_specifier_plugins": plugins(chains)},
+        attempt_log(gateway),
         use_remote_address=True,
         skip_xff_append=True,
         always_set_request_id_in_response=True,

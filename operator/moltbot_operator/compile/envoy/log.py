@@ -1,56 +1,107 @@
-"""The access log: one JSON object a request, from a list of allowed fields.
+"""The audit record: one JSON object a call, and one for each attempt that failed (docs/audit.md).
 
-Never a credential and never content: queries and headers may hold keys and are not written.
+Never a credential and never content: values come from a list of fields; queries and headers may hold keys and
+are not written. Attempts have records of their own since Envoy forgets a failed attempt once it makes the
+next one: only the router's `upstream_log`, which is called for each, knows how it ended. A call whose only
+attempt succeeds costs nothing for that.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
+from moltbot_operator.api import Audit, AuditField
 from moltbot_operator.compile.envoy import names
 from moltbot_operator.compile.envoy.proto import Json, extension
 from moltbot_operator.compile.ir import Gateway
 
-__all__ = ["FIELDS", "access_log"]
+__all__ = ["ATTEMPT_FIELDS", "FIELDS", "REDACTED", "access_log", "attempt_log"]
 
 FIELDS: Final = {
+    "record": "call",
     "time": "%START_TIME%",
     "request_id": "%REQ(X-REQUEST-ID)%",
+    "traceparent": "%REQ(TRACEPARENT):55%",
     "method": "%REQ(:METHOD)%",
     "path": f"%FILTER_STATE({names.STATE_PATH}:PLAIN)%",
     "rule": "%ROUTE_NAME%",
+    "task": f"%DYNAMIC_METADATA({names.NAMESPACE}:task)%",
+    "task_reason": f"%DYNAMIC_METADATA({names.NAMESPACE}:task_reason)%",
     "model": f"%DYNAMIC_METADATA({names.NAMESPACE}:model)%",
+    "model_served": f"%UPSTREAM_METADATA({names.NAMESPACE}:model)%",
     "backend": f"%UPSTREAM_METADATA({names.NAMESPACE}:name)%",
     "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
     "status": "%RESPONSE_CODE%",
     "flags": "%RESPONSE_FLAGS%",
     "details": "%RESPONSE_CODE_DETAILS%",
+    "stream": "%TYPED_CEL(response.headers['content-type'].startsWith('text/event-stream'))%",
     "duration_ms": "%DURATION%",
     "first_byte_ms": "%RESPONSE_DURATION%",
+    "first_token_ms": "%COMMON_DURATION(DS_RX_BEG:US_RX_BODY_BEG:ms)%",
     "bytes_received": "%BYTES_RECEIVED%",
     "bytes_sent": "%BYTES_SENT%",
+    "prompt_tokens": f"%DYNAMIC_METADATA({names.NAMESPACE}:prompt_tokens)%",
+    "completion_tokens": f"%DYNAMIC_METADATA({names.NAMESPACE}:completion_tokens)%",
+    "total_tokens": f"%DYNAMIC_METADATA({names.NAMESPACE}:total_tokens)%",
 }
-"""Fields whose value is Envoy's (https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/observability/access_log/usage)."""
+"""Fields of a call whose value is Envoy's, beside `route` and `consumer`
+(https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/observability/access_log/usage)."""
+
+ATTEMPT_FIELDS: Final = {
+    "record": "attempt",
+    "time": "%START_TIME%",
+    "request_id": "%REQ(X-REQUEST-ID)%",
+    "backend": FIELDS["backend"],
+    "status": "%RESPONSE_CODE%",
+    # what the inner tier says of a backend that did not answer comes first: there its own answer is a 503
+    "flags": f'%COALESCE({{"operators": [{{"command": "RESP", "param": "{names.FAULT}"}}, '
+    '{"command": "RESPONSE_FLAGS"}]})%',
+    "duration_ms": "%DURATION%",
+}
+"""Fields of an attempt, beside `route`."""
+
+REDACTED: Final = "redacted"
+"""In place of a value that `audit.redact` names."""
 
 _STDOUT: Final = "/dev/stdout"
+
+
+def _chosen(fields: Mapping[str, str], audit: Audit) -> Json:
+    """What `audit` leaves of the fields."""
+    wanted = {name for name in AuditField if name.always or name in audit.fields or not audit.fields}
+    return {
+        name: REDACTED if name in audit.redact else value for name, value in fields.items() if name in wanted
+    }
+
+
+def _logger(gateway: Gateway, fields: Mapping[str, str]) -> Json:
+    form = {"json_format": _chosen(fields, gateway.audit)}
+    if gateway.files.access_log == _STDOUT:
+        return extension(
+            "envoy.access_loggers.stdout",
+            "extensions.access_loggers.stream.v3.StdoutAccessLog",
+            log_format=form,
+        )
+    return extension(
+        "envoy.access_loggers.file",
+        "extensions.access_loggers.file.v3.FileAccessLog",
+        path=gateway.files.access_log,
+        log_format=form,
+    )
 
 
 def access_log(gateway: Gateway) -> list[Json]:
     """`access_log` of the public listener."""
     consumer = gateway.anonymous or f"%FILTER_STATE({names.STATE_CONSUMER}:PLAIN)%"
-    fields = {**FIELDS, "route": f"{gateway.namespace}/{gateway.route}", "consumer": consumer}
-    form = {"json_format": fields}
-    if gateway.files.access_log == _STDOUT:
-        return [
-            extension(
-                "envoy.access_loggers.stdout",
-                "extensions.access_loggers.stream.v3.StdoutAccessLog",
-                log_format=form,
-            )
-        ]
-    return [
-        extension(
-            "envoy.access_loggers.file",
-            "extensions.access_loggers.file.v3.FileAccessLog",
-            path=gateway.files.access_log,
-            log_format=form,
-        )
-    ]
+    return [_logger(gateway, {**FIELDS, "route": _route(gateway), "consumer": consumer})]
+
+
+def attempt_log(gateway: Gateway) -> list[Json]:
+    """`upstream_log` of the public router: attempts that were answered with an error, cut or not answered."""
+    threshold = {"default_value": 400, "runtime_key": "moltbot.failed"}
+    error = {"status_code_filter": {"comparison": {"op": "GE", "value": threshold}}}
+    failed = {"or_filter": {"filters": [error, {"response_flag_filter": {}}]}}
+    return [{**_logger(gateway, {**ATTEMPT_FIELDS, "route": _route(gateway)}), "filter": failed}]
+
+
+def _route(gateway: Gateway) -> str:
+    return f"{gateway.namespace}/{gateway.route}"
