@@ -27,6 +27,8 @@ class Server:
     """e.g. `1.40.0`."""
     revision: str | None
     """`revision` in the metadata of the node that Envoy was started with."""
+    uptime_s: int | None = None
+    """Whole seconds since this process started."""
 
     @property
     def live(self) -> bool:
@@ -71,6 +73,7 @@ class Admin:
             state=str(info.get("state", "UNKNOWN")),
             version=fields[1] if len(fields) > 1 else version,
             revision=None if revision is None else str(revision),
+            uptime_s=_seconds(str(info.get("uptime_current_epoch", ""))),
         )
 
     def stats(self, pattern: str) -> dict[str, int]:
@@ -98,3 +101,9 @@ class Admin:
             message = f"Envoy's admin interface did not answer {path} with JSON"
             raise AdminUnavailable(message) from error
         return answer if isinstance(answer, dict) else {}
+
+
+def _seconds(duration: str) -> int | None:
+    """`90s` (google.protobuf.Duration in JSON) in whole seconds; None where it is none."""
+    whole = duration.removesuffix("s").partition(".")[0]
+    return int(whole) if whole.isdecimal() else None

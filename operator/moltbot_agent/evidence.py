@@ -3,9 +3,13 @@
 The answer (JSON)::
 
     {"route": str, "namespace": str, "revision": str,              the agent's own configuration
-     "envoy": {"live": bool, "revision": str|null, "version": str},  what Envoy itself runs, from its admin
+     "envoy": {"live": bool, "revision": str|null, "version": str,   what Envoy itself runs, from its admin
+               "uptimeS": int|null},
      "credentials": [{"backend": "namespace/name", "present": bool, "fingerprint": str|null}],
      "inFlight": int,                                              requests of clients; 0 without Envoy
+     "attempts": [{"backend": "namespace/name", "ended": int,      since Envoy's start, of each backend that
+                   "well": int, "unanswered": int, "refused": int,  was tried; see moltbot_agent.attempts
+                   "buckets": [[float|null, int]]}],               seconds (null: no bound), attempts up to it
      "problems": [str]}
 
 A fingerprint is the first 16 hexadecimal digits of HMAC-SHA256(evidence token, secret value without its
@@ -15,15 +19,20 @@ learns anything.
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from moltbot_agent.admin import Admin, Server
+from moltbot_agent.attempts import PREFIX, parse
 from moltbot_agent.config import AgentConfig
 from moltbot_agent.deliveries import Deliveries
 from moltbot_agent.errors import AdminUnavailable
 
 __all__ = ["authorized", "evidence", "fingerprint", "read_token"]
+
+_REFUSED: Final = "upstream_rq_pending_overflow"
+"""Envoy's counter of attempts that a cluster's limits turned away."""
 
 
 def read_token(path: Path) -> bytes | None:
@@ -49,18 +58,26 @@ def fingerprint(token: bytes, value: str) -> str:
 
 def evidence(config: AgentConfig, deliveries: Deliveries, admin: Admin, token: bytes) -> dict[str, Any]:
     """The document. Asks Envoy and blocks meanwhile; an Envoy that does not answer is not live."""
-    in_flight = 0
+    in_flight, tried = 0, list[dict[str, Any]]()
     try:
         server = admin.server()
-        name = f"http.{config.stat_prefix}.downstream_rq_active"
-        in_flight = admin.stats(rf"^http\.{config.stat_prefix}\.downstream_rq_active$").get(name, 0)
+        stats = admin.stats(
+            rf"^http\.{config.stat_prefix}\.downstream_rq_active$|^cluster\.up_.*\.{_REFUSED}$"
+        )
+        in_flight = stats.get(f"http.{config.stat_prefix}.downstream_rq_active", 0)
+        tried = _attempts(config, admin.prometheus(rf"^{PREFIX}\."), stats)
     except AdminUnavailable:
         server = Server(state="UNREACHABLE", version="", revision=None)
     return {
         "route": config.route,
         "namespace": config.namespace,
         "revision": config.revision,
-        "envoy": {"live": server.live, "revision": server.revision, "version": server.version},
+        "envoy": {
+            "live": server.live,
+            "revision": server.revision,
+            "version": server.version,
+            "uptimeS": server.uptime_s,
+        },
         "credentials": [
             {
                 "backend": state.credential.backend,
@@ -70,5 +87,27 @@ def evidence(config: AgentConfig, deliveries: Deliveries, admin: Admin, token: b
             for state in deliveries.credentials
         ],
         "inFlight": in_flight,
+        "attempts": tried,
         "problems": deliveries.problems,
     }
+
+
+def _attempts(config: AgentConfig, logged: str, stats: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Backends that were never tried, nor kept from by a limit, are left out."""
+    refused: dict[str, int] = {}
+    for cluster, backend in config.clusters.items():
+        refused[backend] = refused.get(backend, 0) + stats.get(f"cluster.{cluster}.{_REFUSED}", 0)
+    return [
+        {
+            "backend": backend,
+            "ended": counted.ended,
+            "well": counted.well,
+            "unanswered": counted.codes.get("none", 0),
+            "refused": refused[backend],
+            "buckets": [
+                [None if bound == "+Inf" else float(bound), int(count)] for bound, count in counted.buckets
+            ],
+        }
+        for backend, counted in sorted(parse(logged, refused).items())
+        if counted.ended or refused[backend]
+    ]

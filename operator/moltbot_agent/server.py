@@ -30,8 +30,8 @@ from moltbot_agent.metrics import Metrics
 
 __all__ = ["Address", "Drainer", "drain_app", "evidence_app", "metrics_app", "serving"]
 
-EVIDENCE_TIMEOUT: Final = timedelta(seconds=0.8)
-"""Limit of each of the two calls to Envoy that evidence takes."""
+EVIDENCE_TIMEOUT: Final = timedelta(seconds=0.6)
+"""Limit of each of the three calls to Envoy that evidence takes."""
 
 _log = logging.getLogger(__name__)
 

@@ -206,13 +206,23 @@ CASES = {
         "spec.limits.requestsPerSecond",
         limits={"requestsPerSecond": 5},
     ),
-    "objectives": on_backend(
+    "objectives without traffic": on_backend(
         "b13",
-        "Accepted",
-        "False",
-        "NotSupportedYet",
-        "spec.objectives",
+        "ObjectivesMet",
+        "Unknown",
+        "NoData",
+        "no gateway",
         objectives={"latency": {"percentile": 95, "threshold": "300ms"}},
+    ),
+    "accuracy feed missing": on_backend(
+        "b-feed",
+        "ObjectivesMet",
+        "Unknown",
+        "FeedUnusable",
+        "ConfigMap nowhere does not exist",
+        objectives={
+            "accuracy": {"minimum": 0.9, "feed": {"configMapRef": {"name": "nowhere", "key": "score"}}}
+        },
     ),
     # a route and what it refers to
     "backend missing": unresolved(

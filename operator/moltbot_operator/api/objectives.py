@@ -19,7 +19,7 @@ __all__ = [
 
 
 class LatencyObjective(ApiModel):
-    """A bound on the latency to the first byte."""
+    """A bound on the latency to the first byte; an attempt without an answer is slower than any."""
 
     percentile: Annotated[int, Field(strict=True, ge=1, le=99)] = 95
     """Percentile of requests that must be faster."""
@@ -31,14 +31,15 @@ class ThroughputObjective(ApiModel):
     """A bound on the rate that the backend sustains."""
 
     minimum_per_second: Annotated[float, Field(gt=0, le=1_000_000)]
-    """Requests a second that must be reached when they are offered."""
+    """Well answered requests a second that must be reached when they are offered."""
 
 
 class AccuracyFeed(ApiModel):
     """Where an evaluation job writes its score."""
 
     config_map_ref: ConfigMapKeyRef
-    """ConfigMap and key that hold the score: a number from 0 to 1."""
+    """ConfigMap and key that hold the score: {"score": 0.94, "at": "2026-01-31T12:00:00Z"}, or the number
+    alone, which is then as old as the last change of the ConfigMap by its writer."""
 
 
 class AccuracyObjective(ApiModel):

@@ -30,8 +30,6 @@ def unsupported_backend(spec: ModelBackendSpec) -> list[str]:
         found.append("limits.requestsPerSecond")
     if spec.limits is not None and spec.limits.burst is not None:
         found.append("limits.burst")
-    if spec.objectives is not None:
-        found.append("objectives")
     return found
 
 

@@ -4,12 +4,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from moltbot_operator.compile.sources import Problem
-from moltbot_operator.conditions.merge import Statement, sentence
+from moltbot_operator.conditions.merge import Statement, Status, sentence
 from moltbot_operator.conditions.reasons import ConditionType, Reason, known_reason
+from moltbot_operator.objectives import Verdict
 
 __all__ = ["BackendFacts", "backend_conditions"]
 
 _CREDENTIAL_REASONS = {Reason.SECRET_NOT_FOUND, Reason.SECRET_KEY_NOT_FOUND, Reason.SECRET_VALUE_UNUSABLE}
+
+
+_OBJECTIVES_REASONS = {
+    Verdict.MET: Reason.OBJECTIVES_MET,
+    Verdict.NO_DATA: Reason.NO_DATA,
+    Verdict.NOT_OFFERED: Reason.NOT_OFFERED,
+    Verdict.FEED_UNUSABLE: Reason.FEED_UNUSABLE,
+    Verdict.FEED_STALE: Reason.FEED_STALE,
+    Verdict.LATENCY_TOO_HIGH: Reason.LATENCY_TOO_HIGH,
+    Verdict.THROUGHPUT_TOO_LOW: Reason.THROUGHPUT_TOO_LOW,
+    Verdict.ACCURACY_TOO_LOW: Reason.ACCURACY_TOO_LOW,
+}
 
 
 @dataclass(frozen=True)
@@ -17,14 +30,14 @@ class BackendFacts:
     """What is known of a backend.
 
     `refused`: why the spec can't be used at all. `unresolved`: references that are missing or unusable,
-    the credential's among them. `needs_credential`: auth.type is not None. `has_objectives`: the spec has
-    some.
+    the credential's among them. `needs_credential`: auth.type is not None. `objectives`: the verdict on
+    them and what is said of it; None if the spec has none.
     """
 
     refused: Problem | None
     unresolved: Sequence[Problem]
     needs_credential: bool
-    has_objectives: bool
+    objectives: tuple[Verdict, str] | None
 
 
 def backend_conditions(facts: BackendFacts) -> list[Statement]:
@@ -68,10 +81,10 @@ def _credential(facts: BackendFacts) -> Statement:
 
 def _objectives(facts: BackendFacts) -> Statement:
     kind = ConditionType.OBJECTIVES_MET
-    if facts.has_objectives:
-        return Statement(
-            kind, "Unknown", Reason.NO_DATA, "There is no measurement yet; send requests to the backend."
-        )
+    if facts.objectives:
+        verdict, message = facts.objectives
+        status: Status = "Unknown" if verdict.met is None else "True" if verdict.met else "False"
+        return Statement(kind, status, _OBJECTIVES_REASONS[verdict], message)
     return Statement(
         kind, "Unknown", Reason.NO_OBJECTIVES, "Nothing is asked for; set spec.objectives to have it watched."
     )

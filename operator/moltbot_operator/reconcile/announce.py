@@ -15,6 +15,7 @@ WHEN_FALSE = frozenset(
         ConditionType.RESOLVED_REFS,
         ConditionType.PROGRAMMED,
         ConditionType.CREDENTIAL_READY,
+        ConditionType.OBJECTIVES_MET,
     }
 )
 """Types that are bad when False. Ready is left out: it follows from these."""
@@ -48,7 +49,9 @@ def condition_announcements(
         if was.get(type_) != condition["reason"] and not _said(condition, now)
     ]
     recovered = {
-        condition["type"]: condition for condition in after if condition["type"] in was.keys() - now.keys()
+        condition["type"]: condition
+        for condition in after
+        if condition["type"] in was.keys() - now.keys() and condition["status"] != "Unknown"
     }
     found += [
         Announcement("Normal", condition["reason"], "Reconcile", f"{type_} again: {condition['message']}")

@@ -20,6 +20,7 @@ from moltbot_operator.reconcile.problems import backend_places, backend_problems
 from moltbot_operator.reconcile.publish import Publisher
 from moltbot_operator.reconcile.references import references_of
 from moltbot_operator.reconcile.specs import BackendSpecs
+from moltbot_operator.reconcile.watch_objectives import LOOK, ObjectivesWatch, observed_status
 
 __all__ = ["BackendReconciler"]
 
@@ -39,13 +40,18 @@ class BackendReconciler:
         self._clock = clock
         self._specs = BackendSpecs()
         self._gatherer = Gatherer(cache, ContentsMemo(cluster, cache), self._specs)
+        self._objectives = ObjectivesWatch(cluster, cache)
         self._publisher = Publisher(cluster, cache, MODEL_BACKEND)
 
     async def reconcile(self, key: Key) -> timedelta | None:
-        """Bring the status up to date; ClusterError if the API server refuses or does not answer."""
+        """Bring the status up to date; ClusterError if the API server refuses or does not answer.
+
+        A backend with objectives is looked at again each minute.
+        """
         manifest = self._cache.get(MODEL_BACKEND, key.namespace, key.name)
         if manifest is None:
             self._specs.forget(key.namespace, key.name)
+            self._objectives.forget(key.namespace, key.name)
             return None
         if manifest["metadata"].get("deletionTimestamp"):
             return None
@@ -57,22 +63,28 @@ class BackendReconciler:
             unresolved = backend_problems(ref, spec, found)
             endpoint, unresolvable = _endpoint(spec, key.namespace)
             refused = refused or unresolvable
+        now, shown = self._clock(), None
+        if spec is not None and spec.objectives is not None and refused is None:
+            shown = await self._objectives.look(manifest, spec.objectives, now)
+        else:
+            self._objectives.forget(key.namespace, key.name)
         facts = BackendFacts(
             refused=refused,
             unresolved=unresolved,
             needs_credential=spec is not None and spec.auth.type is not AuthType.NONE,
-            has_objectives=spec is not None and spec.objectives is not None,
+            objectives=(shown.verdict, shown.message) if shown else None,
         )
         meta, before = manifest["metadata"], (manifest.get("status") or {}).get("conditions") or []
-        conditions = merge(before, backend_conditions(facts), meta["generation"], self._clock())
+        conditions = merge(before, backend_conditions(facts), meta["generation"], now)
         status: dict[str, Any] = {
             "observedGeneration": meta["generation"],
             "conditions": conditions,
             "endpoint": endpoint,
             "routes": len(references_of(self._cache).routes_of.get(ref, ())),
+            "observed": observed_status(shown) if shown else None,
         }
         await self._publisher.publish(manifest, status, condition_announcements(before, conditions))
-        return None
+        return LOOK if shown else None
 
 
 def _endpoint(spec: ModelBackendSpec, namespace: str) -> tuple[str | None, Problem | None]:

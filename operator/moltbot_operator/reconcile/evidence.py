@@ -1,11 +1,11 @@
 """What gateway pods say of themselves, and how it is asked for."""
 
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-__all__ = ["Evidence", "EvidenceReader", "EvidenceUnavailable", "flaw_of"]
+__all__ = ["AttemptsEvidence", "Evidence", "EvidenceReader", "EvidenceUnavailable", "flaw_of"]
 
 
 class EvidenceUnavailable(Exception):  # noqa: N818
@@ -22,6 +22,8 @@ class EnvoyEvidence(_Said):
     live: bool
     revision: str | None = None
     version: str = ""
+    uptime_s: Annotated[int, Field(ge=0, le=10**10)] | None = None
+    """Seconds since Envoy's start; None from an agent that does not tell."""
 
 
 class CredentialEvidence(_Said):
@@ -29,6 +31,23 @@ class CredentialEvidence(_Said):
 
     backend: str
     present: bool
+
+
+Count = Annotated[int, Field(ge=0, le=2**53)]
+
+
+class AttemptsEvidence(_Said):
+    """What Envoy counted of a backend since its start."""
+
+    backend: Annotated[str, Field(max_length=320)]
+    """`namespace/name`."""
+    ended: Count
+    well: Count
+    unanswered: Count = 0
+    refused: Count = 0
+    """Attempts that the backend's limits turned away."""
+    buckets: Annotated[tuple[tuple[float | None, Count], ...], Field(max_length=64)] = ()
+    """Latency: upper bound in seconds (None: no bound), and attempts up to it."""
 
 
 class Evidence(_Said):
@@ -41,6 +60,7 @@ class Evidence(_Said):
     envoy: EnvoyEvidence
     credentials: tuple[CredentialEvidence, ...] = ()
     in_flight: int = 0
+    attempts: tuple[AttemptsEvidence, ...] = ()
     problems: tuple[str, ...] = ()
 
 

@@ -175,4 +175,7 @@ def _backend_places(manifest: Manifest | None) -> set[Place]:
     if ca := ((spec.get("endpoint") or {}).get("tls") or {}).get("caRef"):
         kind = SECRET if ca.get("kind") == "Secret" else CONFIG_MAP
         places.add((kind, namespace, ca["name"]))
+    accuracy = (spec.get("objectives") or {}).get("accuracy") or {}
+    if feed := (accuracy.get("feed") or {}).get("configMapRef"):
+        places.add((CONFIG_MAP, namespace, feed["name"]))
     return places

@@ -38,6 +38,7 @@ from moltbot_operator.reconcile.carry import Carrier, RouteMemory
 from moltbot_operator.reconcile.contents import ContentsMemo
 from moltbot_operator.reconcile.evidence import EvidenceReader
 from moltbot_operator.reconcile.gather import Gatherer
+from moltbot_operator.reconcile.measurements import measurements_of
 from moltbot_operator.reconcile.observe import observe, of_revision, stuck
 from moltbot_operator.reconcile.publish import Publisher
 from moltbot_operator.reconcile.specs import BackendSpecs
@@ -107,6 +108,7 @@ class RouteReconciler:
         self._wanter = Wanter(gatherer, compiler, image)
         self._carrier = Carrier(cluster, cache, clock, settings.own_namespace)
         self._publisher = Publisher(cluster, cache, MOLTBOT_ROUTE)
+        self._measurements = measurements_of(cache)
         self._memories: dict[tuple[str, str], RouteMemory] = {}
 
     async def reconcile(self, key: Key) -> timedelta | None:
@@ -126,7 +128,8 @@ class RouteReconciler:
         desired = wanted.revision.name if wanted.revision else None
         serving = self._serving(manifest, memory, desired)
         token = self._token(memory)
-        observed = await observe(self._cache, owner, self._evidence, token, {desired, serving})
+        evidence = self._measurements.of(manifest, self._evidence, self._clock)
+        observed = await observe(self._cache, owner, evidence, token, {desired, serving})
         gateway = wanted.gateway or memory.gateway
         replicas = gateway.replicas if gateway else 0
         plan = rollout.decide(View(desired, serving, replicas, observed))
@@ -156,6 +159,7 @@ class RouteReconciler:
         self._memories.pop(place, None)
         self._wanter.forget(*place)
         self._carrier.forget(*place)
+        self._measurements.forget(place)
 
     def _serving(self, manifest: Manifest, memory: RouteMemory, desired: str | None) -> str | None:
         """The active revision: as status says, else as the Service says, if it exists or can be made.

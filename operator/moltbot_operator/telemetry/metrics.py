@@ -23,6 +23,7 @@ from moltbot_operator.kube.events import EventRecorder
 from moltbot_operator.kube.kinds import KINDS
 from moltbot_operator.kube.queue import Key, Outcome, Queue
 from moltbot_operator.settings import product_version
+from moltbot_operator.telemetry.objectives import ObjectivesCollector
 
 __all__ = ["Metrics"]
 
@@ -101,6 +102,7 @@ class Metrics:
     def observe(self, cache: Cache, queue: Queue, events: EventRecorder) -> None:
         """Read these at every scrape from now on."""
         self.registry.register(_Sizes(cache, queue, events))
+        self.registry.register(ObjectivesCollector(cache))
 
     def render(self) -> bytes:
         """The text exposition format, version 0.0.4."""

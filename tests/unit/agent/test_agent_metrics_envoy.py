@@ -8,6 +8,7 @@ from moltbot_provider import Provider
 from prometheus_client.parser import text_string_to_metric_families
 
 from moltbot_agent.admin import Admin
+from moltbot_agent.evidence import evidence
 from moltbot_agent.metrics import Metrics
 
 BODY = {"model": "m", "messages": []}
@@ -89,6 +90,39 @@ async def test_attempts_retries_ratio_and_latency(gateway, one, metrics, client,
         return (upto, value(found, "moltbot_model_load_latency_seconds_count", **BACKEND)) == (9, 10)
 
     await eventually(slow_one_is_above_300_ms, 15, "the slow answer in its bucket")
+
+
+async def test_evidence_counts_attempts_since_the_start_of_envoy(gateway, one, client, eventually):
+    deliveries = gateway.deliveries()
+    deliveries.run_once()
+
+    def told():
+        return evidence(gateway.config, deliveries, Admin(gateway.admin_port), b"token")
+
+    assert told()["attempts"] == [], "a backend that was never tried is left out"
+    for _ in range(3):
+        assert await ask(client, gateway) == 200
+    await one.fault("reset_before_headers", count=2)
+    assert await ask(client, gateway) == 503
+    await one.fault("delay", seconds=0.4, count=1)
+    assert await ask(client, gateway) == 200
+
+    async def latency_is_merged():
+        (counted,) = told()["attempts"]
+        return counted["buckets"] and counted["buckets"][-1] == [None, 4]
+
+    await eventually(latency_is_merged, 15, "the latency histogram")
+    said = told()
+    (counted,) = said["attempts"]
+    assert {name: counted[name] for name in ("backend", "ended", "well", "unanswered", "refused")} == {
+        "backend": "team/one",
+        "ended": 6,
+        "well": 4,
+        "unanswered": 2,
+        "refused": 0,
+    }
+    assert [0.3, 3] in counted["buckets"]
+    assert 0 <= said["envoy"]["uptimeS"] < 600
 
 
 async def test_gauges_follow_a_request_in_flight(gateway, one, metrics, client, eventually):

@@ -33,8 +33,8 @@ SECRET = {"name": "a", "key": "b"}
             ["auth.type: JWT", "rotation"],
         ),
         (
-            {"limits": {"requestsPerSecond": 5, "burst": 5}, "objectives": {}},
-            ["limits.requestsPerSecond", "limits.burst", "objectives"],
+            {"limits": {"requestsPerSecond": 5, "burst": 5}},
+            ["limits.requestsPerSecond", "limits.burst"],
         ),
     ],
 )

@@ -4,6 +4,7 @@ import pytest
 
 from moltbot_operator.compile.sources import Problem
 from moltbot_operator.conditions import BackendFacts, Reason, Statement, backend_conditions
+from moltbot_operator.objectives import Verdict
 
 REFUSED = Problem("NotSupportedYet", "spec.rotation is not implemented by this version")
 NO_SECRET = Problem("SecretNotFound", "Secret a/b does not exist: create it.")
@@ -11,7 +12,7 @@ NO_CA = Problem("ConfigMapNotFound", "ConfigMap a/ca does not exist: create it."
 
 
 def by_type(**facts: object) -> dict[str, Statement]:
-    given = {"refused": None, "unresolved": (), "needs_credential": True, "has_objectives": False, **facts}
+    given = {"refused": None, "unresolved": (), "needs_credential": True, "objectives": None, **facts}
     return {str(s.type): s for s in backend_conditions(BackendFacts(**given))}  # type: ignore[arg-type]
 
 
@@ -29,8 +30,16 @@ def test_a_sound_backend() -> None:
 
 
 def test_objectives_are_unknown_without_data() -> None:
-    assert by_type(has_objectives=True)["ObjectivesMet"].reason is Reason.NO_DATA
+    assert by_type(objectives=(Verdict.NO_DATA, "why"))["ObjectivesMet"].reason is Reason.NO_DATA
     assert by_type()["ObjectivesMet"].reason is Reason.NO_OBJECTIVES
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_every_verdict_has_its_reason_and_status(verdict: Verdict) -> None:
+    found = by_type(objectives=(verdict, "p95 is 240ms."))["ObjectivesMet"]
+    assert found.status == {None: "Unknown", True: "True", False: "False"}[verdict.met]
+    assert str(found.reason).endswith(str(verdict))
+    assert found.message == "p95 is 240ms."
 
 
 def test_a_refused_spec_stalls() -> None:

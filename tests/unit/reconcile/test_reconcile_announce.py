@@ -37,6 +37,13 @@ def test_a_recovery_is_told() -> None:
     assert gone == []
 
 
+def test_what_is_not_known_any_more_is_no_recovery() -> None:
+    bad = condition("ObjectivesMet", "False", "LatencyTooHigh", "p95 is 400ms.")
+    unknown = condition("ObjectivesMet", "Unknown", "NoData")
+    assert condition_announcements([bad], [unknown]) == []
+    assert [each.message for each in condition_announcements([unknown], [bad])] == ["p95 is 400ms."]
+
+
 def test_what_repeats_another_condition_is_not_told_twice() -> None:
     degraded = condition("Degraded", "True", "PartlyServed", "The rest is served. Secret a is missing.")
     assert [told.reason for told in condition_announcements([], [MISSING, degraded])] == ["SecretNotFound"]
