@@ -15,17 +15,22 @@ import argparse
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 from moltbot_agent import logs
 from moltbot_agent.admin import Admin
+from moltbot_agent.clock import boot
 from moltbot_agent.config import AgentConfig
 from moltbot_agent.deliveries import Deliveries
 from moltbot_agent.draining import DrainPlan
 from moltbot_agent.errors import ConfigUnreadable
 from moltbot_agent.files import read_config
+
+SHORTEST_PAUSE_S: Final = 0.05
+"""Between looks at what is due, so that nothing that stays due takes the whole CPU."""
 
 _log = logging.getLogger("moltbot_agent")
 
@@ -51,7 +56,8 @@ async def run(
     options: argparse.Namespace, config: AgentConfig, deliveries: Deliveries, stop: asyncio.Event
 ) -> None:
     """Serve and watch until `stop`. Raises OSError where an address is taken."""
-    from moltbot_agent.metrics import Metrics  # noqa: PLC0415 -- see the module's docstring
+    from moltbot_agent.fetching import Fetcher  # noqa: PLC0415 -- see the module's docstring
+    from moltbot_agent.metrics import Metrics  # noqa: PLC0415
     from moltbot_agent.server import (  # noqa: PLC0415
         Address,
         Drainer,
@@ -75,7 +81,13 @@ async def run(
         ),
         (drain_app(drainer), options.drain_host, options.drain_port),
     )
+    wake = asyncio.Event()
+    fetcher = Fetcher(deliveries.issuances, done=wake.set)
     async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(fetcher.stop)
+        stopped = asyncio.create_task(_then(stop, wake.set))
+        stack.callback(stopped.cancel)
+        fetcher.start_due()
         ports = [
             await stack.enter_async_context(serving(app, Address(host, port))) for app, host, port in apps
         ]
@@ -83,8 +95,16 @@ async def run(
         _log.info("serving", extra={"metrics": ports[0], "evidence": ports[1], "drain": ports[2]})
         while not stop.is_set():
             deliveries.run_once()
+            fetcher.start_due()
+            wake.clear()
+            pause = min(options.poll_s, max(deliveries.next_due - boot(), SHORTEST_PAUSE_S))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), options.poll_s)
+                await asyncio.wait_for(wake.wait(), pause)
+
+
+async def _then(event: asyncio.Event, do: Callable[[], None]) -> None:
+    await event.wait()
+    do()
 
 
 async def _until_signalled(options: argparse.Namespace, config: AgentConfig, deliveries: Deliveries) -> None:

@@ -8,10 +8,10 @@ The compiled configuration of a revision is one JSON document with the keys `age
 import gzip
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 PART_BYTES = 900_000
 """Largest part: a ConfigMap holds 1 MiB in all, base64 and names included in its etcd record only."""
@@ -21,15 +21,49 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+class FetchedToken(_Model):
+    """OAuth 2.0 client credentials (RFC 6749 §4.4); the credential's `source` holds the client's secret."""
+
+    kind: Literal["OAuth2"] = "OAuth2"
+    url: str
+    """The token endpoint."""
+    client_id: str
+    authentication: Literal["ClientSecretBasic", "ClientSecretPost"] = "ClientSecretBasic"
+    """How the client shows its secret (RFC 6749 §2.3.1)."""
+    scopes: tuple[str, ...] = ()
+    audience: str | None = None
+    ca: Path
+    """CA bundle that verifies the endpoint."""
+
+
+class SignedToken(_Model):
+    """A JWT (RFC 7519) that the agent signs; the credential's `source` holds the private key in PEM."""
+
+    kind: Literal["JWT"] = "JWT"
+    issuer: str
+    subject: str
+    audience: str
+    algorithm: Literal["ES256", "ES384", "RS256", "PS256", "EdDSA"]
+    ttl_s: float
+    """Seconds from `iat` to `exp`."""
+
+
 class Credential(_Model):
-    """An upstream credential: `source` (as the Secret gives it) becomes the SDS file `target`."""
+    """An upstream credential: `source` (as the Secret gives it) becomes the SDS file `target`.
+
+    With `token`, what is sent is a token that the agent gets by means of the source. Credentials with the
+    same `target` are one: its token is got once.
+    """
 
     name: str
-    """SDS resource name; unique in the gateway."""
+    """SDS resource name; the same for backends that are sent the same."""
     backend: str
     """`namespace/name` of the ModelBackend, for evidence and messages."""
     source: Path
     """File that holds the secret value alone (trailing newline ignored)."""
+    token: Annotated[FetchedToken | SignedToken, Field(discriminator="kind")] | None = None
+    state: Path | None = None
+    """With `token`: file in the same memory-backed folder that keeps the token and its end over a restart."""
     target: Path
     """SDS file that Envoy watches (DiscoveryResponse with one generic secret)."""
     prefix: str = ""

@@ -4,36 +4,51 @@
 differs. A source that turned unusable leaves the file as it was for an upstream credential (a provider may
 still take the old value), and takes the keys away for a consumer (a removed key must not open the door). A
 write that fails is tried again each time. Envoy refuses a bootstrap whose SDS paths do not exist, so the
-bootstrap comes last.
+bootstrap comes last, and waits a little for the first tokens.
+
+Tokens (:mod:`moltbot_agent.tokens`) are signed here and fetched by :mod:`moltbot_agent.fetching`. Their state
+file is written before Envoy's and removed after it, so that an agent that dies in between leaves nothing
+whose end is not known.
 """
 
 import logging
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
-from moltbot_agent.config import AgentConfig, Consumers, Credential
+from moltbot_agent.clock import boot, offset
+from moltbot_agent.config import AgentConfig, Consumers, Credential, SignedToken
 from moltbot_agent.files import write_if_different
 from moltbot_agent.sources import Unusable, file_signature, folder_signature, read_folder, read_value
+from moltbot_agent.tokens import Issuance, Token, digest
 
 __all__ = ["CredentialState", "Deliveries", "consumers_resource", "credential_resource"]
 
 _SECRET_TYPE: Final = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"  # noqa: S105
 _EXTENSION_TYPE: Final = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
 
+FIRST_TOKENS_S: Final = 15.0
+"""How long Envoy waits for the first answer of token endpoints; then it starts for the other backends."""
+
 _log = logging.getLogger(__name__)
 
 
 def credential_resource(credential: Credential, value: str | None) -> bytes:
-    """The SDS file: a DiscoveryResponse with one generic secret, or with nothing while there is no value."""
+    """The SDS file: a DiscoveryResponse with one generic secret, which is empty while there is no value.
+
+    Envoy refuses a response without the secret and goes on with the one it had; with an empty one it answers
+    that it has no credential.
+    """
+    sent = "" if value is None else f"{credential.prefix}{value}"
     resource = {
         "@type": _SECRET_TYPE,
         "name": credential.name,
-        "generic_secret": {"secret": {"inline_string": f"{credential.prefix}{value}"}},
+        "generic_secret": {"secret": {"inline_string": sent}},
     }
-    return orjson.dumps({"resources": [] if value is None else [resource]}, option=orjson.OPT_SORT_KEYS)
+    return orjson.dumps({"resources": [resource]}, option=orjson.OPT_SORT_KEYS)
 
 
 def consumers_resource(consumers: Consumers) -> tuple[bytes, list[str]]:
@@ -79,6 +94,13 @@ class CredentialState:
     problem: str | None = None
     seen: tuple[object, ...] | None = None
     """Signature of the source when it was last carried out; None = do it (again)."""
+    issuance: Issuance | None = None
+    """Where the credential is a token."""
+
+    @property
+    def source_in_use(self) -> str | None:
+        """The source's value that is in use: itself, or what the token in use was got with."""
+        return self.value if self.issuance is None else self.issuance.known_source
 
 
 class Deliveries:
@@ -87,7 +109,15 @@ class Deliveries:
     def __init__(self, config: AgentConfig, envoy: dict[str, Any]) -> None:
         self._config = config
         self._bootstrap = orjson.dumps(envoy)
-        self.credentials = [CredentialState(credential) for credential in config.credentials]
+        self.issuances = _issuances(config.credentials)
+        """Tokens, each for all credentials with the same target."""
+        by_target = {issuance.credential.target: issuance for issuance in self.issuances}
+        self.credentials = [
+            CredentialState(credential, issuance=by_target.get(credential.target))
+            for credential in config.credentials
+        ]
+        self._delivered: dict[Path, Token | None] = {}
+        self._began = boot()
         self._consumers_seen: tuple[object, ...] | None = None
         self._consumers_problems: list[str] = []
         self._write_problems: dict[Path, str] = {}
@@ -101,13 +131,27 @@ class Deliveries:
     def problems(self) -> list[str]:
         """What keeps something from working, for evidence; never a secret value."""
         sources = [state.problem for state in self.credentials if state.problem]
-        return [*self._write_problems.values(), *sources, *self._consumers_problems]
+        tokens = [problem for issuance in self.issuances for problem in issuance.problems]
+        return [*self._write_problems.values(), *sources, *tokens, *self._consumers_problems]
+
+    @property
+    def next_due(self) -> float:
+        """When the next token has to be signed, fetched or taken away, by the boot clock."""
+        ends = [issuance.token.end for issuance in self.issuances if issuance.token is not None]
+        dues = [each.next_due for each in self.issuances if each.source is not None and not each.under_way]
+        return min([*ends, *dues], default=float("inf"))
 
     def run_once(self) -> None:
         """Carry out what changed since the last time; a file that can't be read or written is a problem."""
         before = set(self.problems)
         for state in self.credentials:
-            self._deliver_credential(state)
+            if state.issuance is None:
+                self._deliver_credential(state)
+        for issuance in self.issuances:
+            self._deliver_token(issuance)
+        for state in self.credentials:
+            if state.issuance is not None:
+                state.value = state.issuance.token.value if state.issuance.token else None
         if self._config.consumers is not None:
             self._deliver_consumers(self._config.consumers)
         if not self.ready:
@@ -144,6 +188,32 @@ class Deliveries:
         if self._write(credential.target, credential_resource(credential, value)):
             state.value, state.problem, state.seen = value, None, now
 
+    def _deliver_token(self, issuance: Issuance) -> None:
+        now = boot()
+        if issuance.credential.target not in self._delivered:
+            try:
+                issuance.restore()
+            except OSError as error:
+                _log.warning("a kept token can't be read", extra={"file": error.filename})
+        issuance.look()
+        if not issuance.fetched and issuance.due(now):
+            _sign(issuance, now)
+        issuance.expire(now)
+        self._hand_over(issuance)
+
+    def _hand_over(self, issuance: Issuance) -> None:
+        """Make Envoy's file and the state file say what the issuance says."""
+        credential, token = issuance.credential, issuance.token
+        if self._delivered.get(credential.target, _NEVER) == token:
+            return
+        if token is not None and credential.state is not None:
+            self._write(credential.state, token.pack())
+        done = self._write(credential.target, credential_resource(credential, token.value if token else None))
+        if done and token is None and credential.state is not None:
+            done = self._remove(credential.state)
+        if done:
+            self._delivered[credential.target] = token
+
     def _deliver_consumers(self, consumers: Consumers) -> None:
         now = _signatures(consumers)
         if now == self._consumers_seen:
@@ -168,10 +238,21 @@ class Deliveries:
     def _deliver_bootstrap(self) -> None:
         targets = [state.credential.target for state in self.credentials]
         targets += [self._config.consumers.target] if self._config.consumers else []
-        if all(map(_exists, targets)):
+        tried = all(issuance.tried or issuance.source is None for issuance in self.issuances)
+        waited = boot() - self._began > FIRST_TOKENS_S
+        if (tried or waited) and all(map(_exists, targets)):
             self.ready = self._write(self._config.bootstrap, self._bootstrap)
         if self.ready:
             _log.info("all files are written", extra={"revision": self._config.revision})
+
+    def _remove(self, path: Path) -> bool:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            self._write_problems[path] = f"file {path} can't be removed: {error.strerror}; tried again"
+            return False
+        self._write_problems.pop(path, None)
+        return True
 
     def _write(self, path: Path, content: bytes) -> bool:
         """False where it failed: the problem is kept, and the caller tries again the next time."""
@@ -185,6 +266,35 @@ class Deliveries:
             return False
         self._write_problems.pop(path, None)
         return True
+
+
+_NEVER: Final = object()
+
+
+def _issuances(credentials: tuple[Credential, ...]) -> list[Issuance]:
+    backends: defaultdict[Path, list[str]] = defaultdict(list)
+    first: dict[Path, Credential] = {}
+    for credential in credentials:
+        if credential.token is not None:
+            backends[credential.target].append(credential.backend)
+            first.setdefault(credential.target, credential)
+    return [Issuance(credential, tuple(backends[target])) for target, credential in first.items()]
+
+
+def _sign(issuance: Issuance, now: float) -> None:
+    """Sign a token, or note why it can't be."""
+    from moltbot_agent.signing import sign, signing_key  # noqa: PLC0415 -- other gateways start without it
+
+    wanted = issuance.credential.token
+    if not isinstance(wanted, SignedToken) or issuance.source is None:
+        return
+    try:
+        key = signing_key(issuance.source, wanted.algorithm)
+    except Unusable as error:
+        issuance.missed(f"{issuance.credential.source} {error}", now)
+        return
+    value, life_s = sign(key, wanted, now + offset())
+    issuance.got(Token.issue(value, now, life_s, digest(issuance.source)))
 
 
 def _exists(path: Path) -> bool:

@@ -5,7 +5,8 @@ The answer (JSON)::
     {"route": str, "namespace": str, "revision": str,              the agent's own configuration
      "envoy": {"live": bool, "revision": str|null, "version": str,   what Envoy itself runs, from its admin
                "uptimeS": int|null},
-     "credentials": [{"backend": "namespace/name", "present": bool, "fingerprint": str|null}],
+     "credentials": [{"backend": "namespace/name", "kind": "APIKey"|"OAuth2"|"JWT", "present": bool,
+                      "fingerprint": str|null, "notAfter": str|null}],
      "inFlight": int,                                              requests of clients; 0 without Envoy
      "attempts": [{"backend": "namespace/name", "ended": int,      since Envoy's start, of each backend that
                    "well": int, "unanswered": int, "refused": int,  was tried; see moltbot_agent.attempts
@@ -14,19 +15,22 @@ The answer (JSON)::
 
 A fingerprint is the first 16 hexadecimal digits of HMAC-SHA256(evidence token, secret value without its
 newline), of the value that Envoy was given: who holds the Secret and the token can compare, nobody else
-learns anything.
+learns anything. Where a token is sent it is that of the Secret's value by which the token was got (client
+secret, private key), and null while that is not known; `present` and `notAfter` (RFC 3339, its expiry) speak
+of the token.
 """
 
 import hashlib
 import hmac
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from moltbot_agent.admin import Admin, Server
 from moltbot_agent.attempts import PREFIX, parse
 from moltbot_agent.config import AgentConfig
-from moltbot_agent.deliveries import Deliveries
+from moltbot_agent.deliveries import CredentialState, Deliveries
 from moltbot_agent.errors import AdminUnavailable
 
 __all__ = ["authorized", "evidence", "fingerprint", "read_token"]
@@ -78,14 +82,7 @@ def evidence(config: AgentConfig, deliveries: Deliveries, admin: Admin, token: b
             "version": server.version,
             "uptimeS": server.uptime_s,
         },
-        "credentials": [
-            {
-                "backend": state.credential.backend,
-                "present": state.value is not None,
-                "fingerprint": None if state.value is None else fingerprint(token, state.value),
-            }
-            for state in deliveries.credentials
-        ],
+        "credentials": [_credential(state, token) for state in deliveries.credentials],
         "inFlight": in_flight,
         "attempts": tried,
         "problems": deliveries.problems,
@@ -111,3 +108,17 @@ def _attempts(config: AgentConfig, logged: str, stats: Mapping[str, int]) -> lis
         for backend, counted in sorted(parse(logged, refused).items())
         if counted.ended or refused[backend]
     ]
+
+
+def _credential(state: CredentialState, token: bytes) -> dict[str, Any]:
+    issued = state.issuance.token if state.issuance else None
+    source = state.source_in_use
+    return {
+        "backend": state.credential.backend,
+        "kind": state.credential.token.kind if state.credential.token else "APIKey",
+        "present": state.value is not None,
+        "fingerprint": None if source is None else fingerprint(token, source),
+        "notAfter": None
+        if issued is None
+        else datetime.fromtimestamp(issued.not_after, UTC).isoformat(timespec="seconds"),
+    }

@@ -28,6 +28,11 @@
 `moltbot_agent_envoy_up`                 route    1 where Envoy's admin interface answered this scrape
 `moltbot_agent_credential_present`       route,   1 where Envoy holds a credential
                                          backend
+`moltbot_agent_credential_expiry_        route,   seconds until the token that is sent expires; absent without
+seconds` and `..._age_seconds`           backend  one. Since it was asked for
+`moltbot_agent_tokens_total`             route,   attempts to get a token, by `outcome`: `success`, `failure`;
+                                         backend, backends with the same token count the same attempts
+                                         outcome
 `moltbot_agent_problems`                 route    lines under `problems` in evidence
 `moltbot_agent_file_writes_total` and    route    files for Envoy
 `..._write_failures_total`
@@ -53,6 +58,7 @@ from prometheus_client.registry import Collector
 
 from moltbot_agent.admin import Admin
 from moltbot_agent.attempts import PREFIX, parse
+from moltbot_agent.clock import boot
 from moltbot_agent.config import AgentConfig
 from moltbot_agent.deliveries import Deliveries
 from moltbot_agent.errors import AdminUnavailable
@@ -164,6 +170,7 @@ class Metrics(Collector):
         for state in self._deliveries.credentials:
             present.add_metric([self._route, state.credential.backend], state.value is not None)
         yield present
+        yield from self._tokens()
         yield self._one("moltbot_agent_problems", "Problems in evidence", len(self._deliveries.problems))
         for name, value in (
             ("moltbot_agent_file_writes", self._deliveries.writes),
@@ -172,6 +179,28 @@ class Metrics(Collector):
             counter = CounterMetricFamily(name, "Files written for Envoy, or failed", labels=["route"])
             counter.add_metric([self._route], value)
             yield counter
+
+    def _tokens(self) -> Iterable[Metric]:
+        expiry = GaugeMetricFamily(
+            "moltbot_agent_credential_expiry_seconds", "Until the token expires", labels=_BACKEND
+        )
+        age = GaugeMetricFamily(
+            "moltbot_agent_credential_age_seconds", "Since the token was asked for", labels=_BACKEND
+        )
+        attempts = CounterMetricFamily(
+            "moltbot_agent_tokens", "Attempts to get a token", labels=[*_BACKEND, "outcome"]
+        )
+        now = boot()
+        for issuance in self._deliveries.issuances:
+            token = issuance.token
+            for backend in issuance.backends:
+                if token is not None:
+                    expiry.add_metric([self._route, backend], max(0.0, token.expires - now))
+                    age.add_metric([self._route, backend], now - token.issued)
+                attempts.add_metric([self._route, backend, "success"], issuance.succeeded)
+                attempts.add_metric([self._route, backend, "failure"], issuance.failed)
+        if self._deliveries.issuances:
+            yield from (expiry, age, attempts)
 
     def _requests(self, stats: Mapping[str, int]) -> Iterable[Metric]:
         prefix = f"http.{self._config.stat_prefix}.downstream_rq_"

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["KeyFile", "Unusable", "file_signature", "folder_signature", "read_folder", "read_value"]
+__all__ = [
+    "KeyFile",
+    "Unusable",
+    "file_signature",
+    "folder_signature",
+    "read_folder",
+    "read_pem",
+    "read_value",
+]
 
 _HEADER_VALUE: Final = re.compile(rb"[\x20-\x7e]+")
 """What a credential may consist of: it becomes a header's value (RFC 9110 §5.5 without obs-text)."""
@@ -34,6 +42,26 @@ class KeyFile:
 
 def read_value(path: Path) -> str:
     """The value in a file, without the newline at its end. Raises Unusable, OSError."""
+    value = _read(path)
+    if len(value) > LARGEST:
+        raise Unusable(f"is longer than {LARGEST} bytes; a header can't carry it")
+    if b"\n" in value or b"\r" in value:
+        raise Unusable("has more than one line; keep the credential alone in the Secret's key")
+    if not _HEADER_VALUE.fullmatch(value):
+        raise Unusable("has characters outside printable ASCII, which a header can't carry")
+    return value.decode("ascii")
+
+
+def read_pem(path: Path) -> str:
+    """A PEM document, without the newline at its end. Raises Unusable, OSError."""
+    try:
+        return _read(path).decode("ascii")
+    except UnicodeDecodeError:
+        raise Unusable("is no PEM; put a private key in PEM into the Secret") from None
+
+
+def _read(path: Path) -> bytes:
+    """At most a byte more than the largest value, without the newline at its end."""
     try:
         with path.open("rb") as stream:
             raw = stream.read(LARGEST + 1)
@@ -44,13 +72,7 @@ def read_value(path: Path) -> str:
     value = raw.rstrip(b"\r\n")
     if not value:
         raise Unusable("is empty; put the credential into the Secret")
-    if len(value) > LARGEST:
-        raise Unusable(f"is longer than {LARGEST} bytes; a header can't carry it")
-    if b"\n" in value or b"\r" in value:
-        raise Unusable("has more than one line; keep the credential alone in the Secret's key")
-    if not _HEADER_VALUE.fullmatch(value):
-        raise Unusable("has characters outside printable ASCII, which a header can't carry")
-    return value.decode("ascii")
+    return value
 
 
 def read_folder(folder: Path) -> list[KeyFile]:

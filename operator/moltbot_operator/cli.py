@@ -77,7 +77,7 @@ def convert(
 
 
 @app.command()
-def serve(
+def serve(  # noqa: PLR0917 - typer's options
     files: Annotated[
         list[Path],
         typer.Argument(metavar="FILE…", help="Manifests with a MoltBotRoute, or a models.config.json."),
@@ -91,12 +91,16 @@ def serve(
     ] = None,
     address: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", "-p", min=0, max=65535, help="Port; 0: a free one.")] = 8080,
+    keys: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where managed signing keys are kept; default: the state folder."),
+    ] = None,
 ) -> None:
     """Compile manifests and run the gateway here, in the foreground, without a cluster."""
     from moltbot_operator.serve import run  # noqa: PLC0415
 
     endpoints = dict(_pair(each) for each in endpoint or ())
-    raise typer.Exit(run(files, route=route, address=address, port=port, endpoints=endpoints))
+    raise typer.Exit(run(files, route=route, address=address, port=port, endpoints=endpoints, keys=keys))
 
 
 @app.command()

@@ -16,12 +16,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from moltbot_operator.compile import CompiledRoute, Files, Mount, compile_route
+from moltbot_operator.compile import BackendRef, CompiledRoute, Files, Mount, compile_route
 from moltbot_operator.constants import SYSTEM_CA
 from moltbot_operator.errors import EnvoyRejected, InvalidInput
 from moltbot_operator.serve_files import Manifests, read
+from moltbot_operator.serve_keys import default_folder
 
 __all__ = ["Gateway", "gateway", "run"]
 
@@ -46,6 +47,8 @@ class Gateway:
     metrics_port: int
     folder: Path
     """Holds its files while it runs; the access log is `access.log` unless it goes to standard output."""
+    jwks: Mapping[BackendRef, Path]
+    """Where the public half of each managed signing key is."""
     ended: "asyncio.Task[str]"
     """Done as soon as the agent or Envoy ends by itself; says which, and with which code."""
 
@@ -60,12 +63,13 @@ async def gateway(
     endpoints: Mapping[str, str] | None = None,
     access_log: Path | None = None,
     concurrency: int = 0,
+    keys: Path | None = None,
 ) -> AsyncIterator[Gateway]:
     """Compile and serve one route until the block ends; nothing is left behind.
 
     `port` 0 takes a free one; without `access_log` records go to standard output; `concurrency` is Envoy's
-    number of threads, 0 for one a CPU. InvalidInput for manifests that can't be served; EnvoyRejected where
-    agent or Envoy does not get ready, with what they said.
+    number of threads, 0 for one a CPU; managed signing keys are kept in `keys`. InvalidInput for manifests
+    that can't be served; EnvoyRejected where agent or Envoy does not get ready, with what they said.
     """
     with tempfile.TemporaryDirectory(prefix="moltbot-") as name:
         folder = Path(name)
@@ -83,6 +87,7 @@ async def gateway(
             ready_port=ports[1],
             admin_port=ports[2],
         )
+        jwks = manifests.make_keys(keys or default_folder())
         compiled = compile_route(manifests.sources(route, endpoints or {}, files))
         _write(folder, compiled, manifests)
         async with contextlib.AsyncExitStack() as stack:
@@ -93,7 +98,7 @@ async def gateway(
             ended = asyncio.create_task(_first_end({"the agent": agent, "Envoy": envoy}))
             stack.callback(ended.cancel)
             await _ready({"/ready": (address, ports[1]), "/healthz": ("127.0.0.1", ports[3])}, ended, folder)
-            yield Gateway(compiled, f"http://{address}:{ports[0]}", ports[2], ports[3], folder, ended)
+            yield Gateway(compiled, f"http://{address}:{ports[0]}", ports[2], ports[3], folder, jwks, ended)
 
 
 def _agent_command(folder: Path, ports: Sequence[int]) -> tuple[str, ...]:
@@ -163,7 +168,7 @@ def _write_mount(folder: Path, mount: Mount, manifests: Manifests) -> None:
         (target / mount.path).write_bytes(values[mount.key])
     elif mount.purpose == "ca":
         raise InvalidInput(
-            f"{mount.kind} {mount.namespace}/{mount.name} with the key {mount.key} (a backend's tls.caRef) "
+            f"{mount.kind} {mount.namespace}/{mount.name} with the key {mount.key} (a backend's caRef) "
             "is in none of the files: add it"
         )
 
@@ -239,21 +244,21 @@ def run(
     address: str = "127.0.0.1",
     port: int = 8080,
     endpoints: Mapping[str, str] | None = None,
+    keys: Path | None = None,
 ) -> int:
     """Serve until SIGINT or SIGTERM; 0 then, 1 if agent or Envoy ends by itself.
 
     InvalidInput and EnvoyRejected as :func:`gateway`.
     """
-    return asyncio.run(_run(read(files), route, address, port, endpoints or {}))
+    options = {"route": route, "address": address, "port": port, "endpoints": endpoints or {}, "keys": keys}
+    return asyncio.run(_run(read(files), options))
 
 
-async def _run(
-    manifests: Manifests, route: str | None, address: str, port: int, endpoints: Mapping[str, str]
-) -> int:
+async def _run(manifests: Manifests, options: Mapping[str, Any]) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with gateway(manifests, route=route, address=address, port=port, endpoints=endpoints) as running:
+    async with gateway(manifests, **options) as running:
         _tell(running)
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({stopped, running.ended}, return_when=asyncio.FIRST_COMPLETED)
@@ -272,6 +277,8 @@ def _tell(running: Gateway) -> None:
             _say(f"{'degraded' if rule.serving else 'refused'}: {rule.problem.message}")
     for warning in compiled.warnings:
         _say(f"warning: {warning.message}")
+    for ref, file in running.jwks.items():
+        _say(f"backend {ref} is sent tokens of a key whose JWKS is {file}")
     _say(f"serving {compiled.agent.namespace}/{compiled.agent.route}, revision {compiled.revision}")
     _say(f"base_url {running.url}/v1")
     _say(f"metrics  http://127.0.0.1:{running.metrics_port}/metrics")

@@ -20,7 +20,7 @@ from moltbot_operator.api import (
     unsupported_route,
 )
 from moltbot_operator.compile import BackendRef, BackendSource, ConsumerSource, Files, Problem, RouteSources
-from moltbot_operator.compile.backends import credential
+from moltbot_operator.compile.credentials import MANAGED_KEY, managed_secret, secret_ref
 from moltbot_operator.errors import InvalidInput
 
 __all__ = ["DataKind", "Manifests", "read"]
@@ -87,6 +87,18 @@ class Manifests:
             files=files,
         )
 
+    def make_keys(self, folder: Path) -> dict[BackendRef, Path]:
+        """Take in the managed signing keys, which are kept in `folder`; the file with each one's JWKS."""
+        published = {}
+        for ref, backend in self.backends.items():
+            algorithm = _managed(backend)
+            if algorithm is not None and unsupported_backend(backend.spec) == []:
+                from moltbot_operator.serve_keys import managed_key  # noqa: PLC0415 - few need it
+
+                pem, published[ref] = managed_key(folder, ref, algorithm)
+                self.data["Secret", ref.namespace, managed_secret(ref.name, algorithm)] = {MANAGED_KEY: pem}
+        return published
+
     def _backend(
         self, ref: BackendRef, backend: ModelBackend, url: str | None, namespace: str
     ) -> BackendSource:
@@ -112,8 +124,10 @@ class Manifests:
                 f"ModelBackend {ref} does not allow routes of namespace {namespace}: set its "
                 "spec.allowedRoutes.namespaces",
             )
-        sent = credential(ref, backend.spec)
-        return None if sent is None else self._missing_secret(sent.namespace, sent.secret, sent.key)
+        if _managed(backend) is not None:
+            return None  # made when it serves
+        used = secret_ref(ref.name, backend.spec)
+        return None if used is None else self._missing_secret(ref.namespace, used.name, used.key)
 
     def _missing_secret(self, namespace: str, name: str, key: str | None = None) -> Problem | None:
         found = self.data.get(("Secret", namespace, name))
@@ -122,6 +136,12 @@ class Manifests:
         if key is not None and not found.get(key):
             return Problem("SecretKeyNotFound", f"Secret {namespace}/{name} has no value {key}: add it")
         return None
+
+
+def _managed(backend: ModelBackend) -> str | None:
+    """The algorithm of a backend's managed signing key."""
+    jwt = backend.spec.auth.jwt
+    return jwt.algorithm.value if jwt is not None and jwt.signing_key.managed else None
 
 
 def read(files: Sequence[Path]) -> Manifests:

@@ -10,9 +10,18 @@ from moltbot_operator.api.constraints import Text
 from moltbot_operator.api.duration import DurationBounds
 from moltbot_operator.api.fields import Flag, HeaderName, HttpUrl, Sentence
 from moltbot_operator.api.model import ApiModel, Check
-from moltbot_operator.api.references import SecretKeyRef
+from moltbot_operator.api.references import CaRef, SecretKeyRef
 
-__all__ = ["APIKeyAuth", "Auth", "AuthType", "JWTAlgorithm", "JWTAuth", "OAuth2Auth", "SigningKey"]
+__all__ = [
+    "APIKeyAuth",
+    "Auth",
+    "AuthType",
+    "ClientAuthentication",
+    "JWTAlgorithm",
+    "JWTAuth",
+    "OAuth2Auth",
+    "SigningKey",
+]
 
 
 class AuthType(StrEnum):
@@ -43,20 +52,53 @@ class APIKeyAuth(ApiModel):
     nothing in other headers."""
 
 
+class ClientAuthentication(StrEnum):
+    """How an OAuth 2.0 client shows its secret (RFC 6749 §2.3.1, names of RFC 7591 §2)."""
+
+    BASIC = "ClientSecretBasic"
+    POST = "ClientSecretPost"
+
+
+Scope = Annotated[
+    str,
+    Text(
+        256,
+        pattern=r"[!#-\[\]-~]+",
+        remedy="write each scope as an item of its own, without spaces and quotes, such as models.read",
+        cheap=True,
+    ),
+]
+"""RFC 6749 §3.3 scope-token."""
+
+
 class OAuth2Auth(ApiModel):
     """OAuth 2.0 client credentials (RFC 6749 §4.4)."""
 
     token_url: HttpUrl
-    """The token endpoint."""
+    """The token endpoint. With http:// the client's secret crosses the network unprotected."""
     client_id: Sentence | None = None
     """The client's identifier; absent only where rotation.issuer registers the client itself."""
     client_secret_ref: SecretKeyRef | None = None
     """Secret and key that hold the client's secret; absent only where rotation.issuer registers the client
     itself."""
-    scopes: Annotated[tuple[Annotated[str, Text(256)], ...], Field(max_length=32)] = ()
+    client_authentication: ClientAuthentication = ClientAuthentication.BASIC
+    """How the secret is sent: ClientSecretBasic (in the Authorization header) or ClientSecretPost (in the
+    body, for servers that want it so)."""
+    scopes: Annotated[tuple[Scope, ...], Field(max_length=32)] = ()
     """Scopes to ask for."""
     audience: Sentence | None = None
     """Value of the `audience` parameter, for servers that want one."""
+    ca_ref: CaRef | None = None
+    """Bundle of CA certificates to trust for the token endpoint instead of the public ones."""
+
+    checks = (
+        Check(
+            "!has(self.caRef) || self.tokenUrl.startsWith('https://')",
+            lambda self: self.ca_ref is None or self.token_url.startswith("https://"),
+            "caRef needs an https:// tokenUrl: write https:// or remove caRef",
+            ".tokenUrl",
+        ),
+    )
 
 
 class JWTAlgorithm(StrEnum):

@@ -8,7 +8,14 @@ from moltbot_operator.api.backend import ModelBackendSpec
 from moltbot_operator.api.presets import PRESETS
 from moltbot_operator.errors import InvalidInput
 
-__all__ = ["CredentialHeader", "ResolvedEndpoint", "credential_header", "is_ip_address", "resolve_endpoint"]
+__all__ = [
+    "CredentialHeader",
+    "ResolvedEndpoint",
+    "credential_header",
+    "is_ip_address",
+    "resolve_endpoint",
+    "url_host",
+]
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -57,6 +64,11 @@ def resolve_endpoint(spec: ModelBackendSpec, namespace: str) -> ResolvedEndpoint
             f"spec.endpoint.service"
         )
     return _resolved("https", preset.host, None, preset.path_prefix, server_name)
+
+
+def url_host(url: str) -> str:
+    """The host of a URL that HttpUrl takes, IPv6 without brackets."""
+    return _parts(url)[1]
 
 
 def _parts(url: str) -> tuple[bool, str, int | None, str]:

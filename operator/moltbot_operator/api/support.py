@@ -7,7 +7,6 @@ implemented, its line here goes.
 
 from collections.abc import Iterator
 
-from moltbot_operator.api.auth import AuthType
 from moltbot_operator.api.backend import ModelBackendSpec
 from moltbot_operator.api.consumer import Consumer
 from moltbot_operator.api.failover import RetryCondition
@@ -20,10 +19,10 @@ __all__ = ["unsupported_backend", "unsupported_route"]
 
 
 def unsupported_backend(spec: ModelBackendSpec) -> list[str]:
-    """Fields used by a backend that are not implemented yet, as in `auth.type: OAuth2`."""
+    """Fields used by a backend that are not implemented yet, as in `rotation`."""
     found = []
-    if spec.auth.type in {AuthType.OAUTH2, AuthType.JWT}:
-        found.append(f"auth.type: {spec.auth.type}")
+    if spec.auth.jwt is not None and spec.auth.jwt.signing_key.managed:
+        found.append("auth.jwt.signingKey.managed")
     if spec.rotation is not None:
         found.append("rotation")
     if spec.limits is not None and spec.limits.requests_per_second is not None:

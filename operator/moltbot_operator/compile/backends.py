@@ -3,25 +3,18 @@
 import ipaddress
 import socket
 
-from moltbot_operator.api import AuthType, ModelBackendSpec, Protocol
-from moltbot_operator.api.endpoint import ResolvedEndpoint, credential_header, resolve_endpoint
-from moltbot_operator.compile.ir import Backend, UpstreamCredential, Verification
+from moltbot_operator.api import ModelBackendSpec, Protocol
+from moltbot_operator.api.endpoint import ResolvedEndpoint, resolve_endpoint, url_host
+from moltbot_operator.compile.credentials import credential
+from moltbot_operator.compile.ir import Backend, Verification
 from moltbot_operator.compile.sources import BackendRef, Problem, RouteSources
 
-__all__ = ["credential", "folder", "resolve"]
+__all__ = ["folder", "resolve"]
 
 
 def folder(ref: BackendRef) -> str:
     """The backend's own folder below each mount; unambiguous, since names have no underscore."""
     return f"{ref.namespace}_{ref.name}"
-
-
-def credential(ref: BackendRef, spec: ModelBackendSpec) -> UpstreamCredential | None:
-    """What the backend is sent as its credential."""
-    if spec.auth.type is not AuthType.API_KEY or spec.auth.api_key is None:
-        return None
-    sent, secret = credential_header(spec), spec.auth.api_key.secret_ref
-    return UpstreamCredential(sent.name, sent.prefix, ref.namespace, secret.name, secret.key)
 
 
 def resolve(ref: BackendRef, sources: RouteSources) -> Backend | Problem:
@@ -42,6 +35,13 @@ def resolve(ref: BackendRef, sources: RouteSources) -> Backend | Problem:
             f"ModelBackend {ref}: its endpoint {endpoint.host} is the gateway's own pod or node: write the "
             "address of the model's server",
         )
+    token_host = url_host(spec.auth.oauth2.token_url) if spec.auth.oauth2 else None
+    if token_host is not None and not sources.files.loopback and _is_local(token_host):
+        return Problem(
+            "Loop",
+            f"ModelBackend {ref}: the host {token_host} of its tokenUrl is the gateway's own pod or node: "
+            "write the address of the token endpoint",
+        )
     limits, timeouts = spec.limits, spec.timeouts
     return Backend(
         ref=ref,
@@ -54,7 +54,7 @@ def resolve(ref: BackendRef, sources: RouteSources) -> Backend | Problem:
         tls=_verification(ref, spec, endpoint, sources),
         protocol=_protocol(spec, endpoint),
         model=spec.model,
-        credential=credential(ref, spec),
+        credential=credential(ref, spec, sources.files),
         max_connections=None if limits is None else limits.max_connections,
         max_pending=None if limits is None else limits.max_pending_requests,
         breaker=spec.circuit_breaker,

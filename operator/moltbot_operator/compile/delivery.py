@@ -4,6 +4,7 @@ from pathlib import Path
 
 from moltbot_agent.config import AgentConfig, ConsumerKeys, Consumers, Credential
 from moltbot_operator.compile.backends import folder
+from moltbot_operator.compile.credentials import token_ca_mount
 from moltbot_operator.compile.envoy.access import KEYS, key_template, keys_path
 from moltbot_operator.compile.envoy.names import PUBLIC, upstream
 from moltbot_operator.compile.ir import Gateway
@@ -23,6 +24,8 @@ def agent_config(gateway: Gateway) -> AgentConfig:
             source=Path(files.credentials, credential.folder, credential.key),
             target=Path(files.run, "sds", f"{credential.resource}.json"),
             prefix=credential.prefix,
+            token=credential.token,
+            state=Path(files.run, "tokens", f"{credential.resource}.json") if credential.token else None,
         )
         for backend in gateway.backends.values()
         if (credential := backend.credential) is not None
@@ -57,6 +60,8 @@ def mounts(gateway: Gateway, sources: RouteSources) -> tuple[Mount, ...]:
             found.append(
                 Mount("Secret", sent.namespace, sent.secret, sent.key, "credential", sent.folder, sent.key)
             )
+        if (token_ca := token_ca_mount(backend.ref, spec)) is not None:
+            found.append(token_ca)
         ca = spec.endpoint.tls.ca_ref if spec.endpoint and spec.endpoint.tls else None
         if ca is not None and backend.tls is not None:
             found.append(Mount(ca.kind.value, backend.ref.namespace, ca.name, ca.key, "ca", own, "ca.crt"))

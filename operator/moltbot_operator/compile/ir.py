@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
+from hashlib import sha256
 
+from moltbot_agent.config import FetchedToken, SignedToken
 from moltbot_operator.api import Audit, CircuitBreaker, Protocol, RetryCondition
 from moltbot_operator.compile.consumers import Consumer, Limit
 from moltbot_operator.compile.patterns import RequestCondition
@@ -41,7 +43,7 @@ class Verification:
 
 @dataclass(frozen=True)
 class UpstreamCredential:
-    """A key of a Secret, sent in a header.
+    """A key of a Secret, or a token got by means of it, sent in a header.
 
     Backends that send the same value share it: Envoy keeps an inotify instance for each, of which Linux
     grants a user 128 unless told otherwise (fs.inotify.max_user_instances).
@@ -53,11 +55,14 @@ class UpstreamCredential:
     namespace: str
     secret: str
     key: str
+    token: FetchedToken | SignedToken | None = None
 
     @property
     def resource(self) -> str:
         """SDS resource name, and name of its file."""
         plain = f"{self.namespace}_{self.secret}_{self.key}"
+        if self.token is not None:
+            return f"{plain}~{sha256(self.token.model_dump_json().encode()).hexdigest()[:12]}"
         return plain if self.prefix == "Bearer " else f"{plain}_{self.prefix.encode().hex()}"
 
     @property

@@ -166,12 +166,14 @@ def _chain(backends: Sequence[Backend], failover: Failover) -> Chain:
     """The order of attempts.
 
     Direct, unless a later backend takes the client's model name, which the first would overwrite, or waits
-    longer for its first byte than the first may.
+    longer for its first byte than the first may; or the first is sent tokens, which may run out: only the
+    inner tier's answer that there is no credential leads to a further attempt.
     """
     first, *others = dict.fromkeys(backends)
     overwritten = first.model is not None and any(backend.model is None for backend in others)
     cut_short = failover.per_try_timeout is None and any(b.first_byte > first.first_byte for b in others)
-    return Chain((first, *others), direct=not (overwritten or cut_short))
+    runs_out = bool(others) and first.credential is not None and first.credential.token is not None
+    return Chain((first, *others), direct=not (overwritten or cut_short or runs_out))
 
 
 def _models(rule: Rule, candidates: Sequence[Backend]) -> tuple[str, ...]:

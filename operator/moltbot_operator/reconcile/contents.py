@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from moltbot_agent.signing import suitable_algorithms
+from moltbot_agent.sources import Unusable
 from moltbot_operator.errors import NotFound
 from moltbot_operator.kube.cache import Cache
 from moltbot_operator.kube.cluster import Cluster
@@ -22,10 +24,15 @@ SPACE_TO_TILDE = (0x20, 0x7E)
 
 @dataclass(frozen=True)
 class Contents:
-    """Keys of an object; `flaws` says of a key why its value can't be sent as a header."""
+    """Keys of an object; `flaws` says of a key why its value can't be sent as a header.
+
+    `algorithms` says of a private key in PEM what it can sign with, `key_flaws` of a value why it is none.
+    """
 
     keys: frozenset[str]
     flaws: Mapping[str, str] = field(default_factory=dict)
+    algorithms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    key_flaws: Mapping[str, str] = field(default_factory=dict)
 
 
 class ContentsMemo:
@@ -61,7 +68,24 @@ def _contents(kind: Kind, manifest: Mapping[str, Any]) -> Contents:
     if kind != SECRET:
         return Contents(frozenset(data) | frozenset(manifest.get("binaryData") or {}))
     flaws = {key: found for key, value in data.items() if (found := flaw(value))}
-    return Contents(frozenset(data), flaws)
+    algorithms, key_flaws = {}, {}
+    for key, value in data.items():
+        try:
+            algorithms[key] = _algorithms(value)
+        except Unusable as error:
+            key_flaws[key] = str(error)
+    return Contents(frozenset(data), flaws, algorithms, key_flaws)
+
+
+def _algorithms(encoded: str) -> tuple[str, ...]:
+    """What a private key in PEM (base64) can sign with. Raises Unusable."""
+    try:
+        pem = b64decode(encoded, validate=True).decode("ascii")
+    except (Base64Error, UnicodeDecodeError):
+        pem = ""
+    if "-----BEGIN" not in pem:
+        raise Unusable("is no PEM; put a private key in PEM into the Secret")
+    return suitable_algorithms(pem)
 
 
 def flaw(encoded: str) -> str:

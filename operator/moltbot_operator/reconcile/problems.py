@@ -2,7 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 
-from moltbot_operator.api import AllowedNamespaces, AuthType, CaKind, ConsumerAPIKey, ModelBackendSpec
+from moltbot_operator.api import (
+    AllowedNamespaces,
+    AuthType,
+    CaKind,
+    CaRef,
+    ConsumerAPIKey,
+    ModelBackendSpec,
+)
+from moltbot_operator.compile.credentials import secret_ref
 from moltbot_operator.compile.sources import BackendRef, Problem
 from moltbot_operator.conditions import Reason
 from moltbot_operator.reconcile.contents import Contents
@@ -17,6 +25,13 @@ __all__ = [
     "unsupported",
 ]
 
+_FIELDS = {
+    AuthType.API_KEY: "apiKey.secretRef",
+    AuthType.OAUTH2: "oauth2.clientSecretRef",
+    AuthType.JWT: "jwt.signingKey.secretRef",
+}
+"""Field of spec.auth that names the credential's Secret."""
+
 Place = tuple[str, str]
 """`Secret` or `ConfigMap`, and a name in the namespace at hand."""
 
@@ -24,8 +39,10 @@ Place = tuple[str, str]
 def backend_places(spec: ModelBackendSpec) -> list[Place]:
     """Secrets and ConfigMaps that a backend names, all in its own namespace."""
     places: list[Place] = []
-    if spec.auth.type is AuthType.API_KEY and spec.auth.api_key:
-        places.append(("Secret", spec.auth.api_key.secret_ref.name))
+    if (secret := secret_ref("", spec)) is not None and not _managed(spec):
+        places.append(("Secret", secret.name))
+    if spec.auth.oauth2 and (token_ca := spec.auth.oauth2.ca_ref):
+        places.append((str(token_ca.kind), token_ca.name))
     if spec.endpoint and spec.endpoint.tls and (ca := spec.endpoint.tls.ca_ref):
         places.append((str(ca.kind), ca.name))
     return places
@@ -36,19 +53,41 @@ def backend_problems(
 ) -> list[Problem]:
     """Missing or unusable references of a backend, the credential's first."""
     problems: list[Problem | None] = []
-    if spec.auth.type is AuthType.API_KEY and spec.auth.api_key:
-        secret = spec.auth.api_key.secret_ref
+    if (secret := secret_ref(ref.name, spec)) is not None and not _managed(spec):
         place = ("Secret", secret.name)
-        field = f"ModelBackend {ref}: spec.auth.apiKey"
-        problems.append(_key_problem(field, ref, place, secret.key, found.get(place)))
+        contents, field = found.get(place), f"ModelBackend {ref}: spec.auth.{_FIELDS[spec.auth.type]}"
+        if spec.auth.jwt and contents is not None:
+            contents = _for_signing(contents, spec.auth.jwt.algorithm)
+        problems.append(_key_problem(field, ref, place, secret.key, contents))
+    if spec.auth.oauth2 and (ca := spec.auth.oauth2.ca_ref):
+        problems.append(_ca_problem(f"ModelBackend {ref}: spec.auth.oauth2.caRef", ref, ca, found))
     if spec.endpoint and spec.endpoint.tls and (ca := spec.endpoint.tls.ca_ref):
-        place = (str(ca.kind), ca.name)
-        contents = found.get(place)
-        # A PEM bundle has line breaks, and that is no flaw.
-        bundle = Contents(contents.keys) if contents else None
-        field = f"ModelBackend {ref}: spec.endpoint.tls.caRef"
-        problems.append(_key_problem(field, ref, place, ca.key, bundle))
+        problems.append(_ca_problem(f"ModelBackend {ref}: spec.endpoint.tls.caRef", ref, ca, found))
     return [problem for problem in problems if problem]
+
+
+def _managed(spec: ModelBackendSpec) -> bool:
+    """Whether the operator makes the key itself: its Secret is no reference of the user's."""
+    return spec.auth.jwt is not None and spec.auth.jwt.signing_key.managed
+
+
+def _for_signing(contents: Contents, algorithm: str) -> Contents:
+    """With the flaws that matter for a key that signs."""
+    unfit = {
+        key: f"is a key for {' or '.join(able)} and not for {algorithm}"
+        for key, able in contents.algorithms.items()
+        if algorithm not in able
+    }
+    return Contents(contents.keys, {**contents.key_flaws, **unfit})
+
+
+def _ca_problem(
+    field: str, ref: BackendRef, ca: CaRef, found: Mapping[Place, Contents | None]
+) -> Problem | None:
+    place = (str(ca.kind), ca.name)
+    contents = found.get(place)
+    # A PEM bundle has line breaks, and that is no flaw.
+    return _key_problem(field, ref, place, ca.key, Contents(contents.keys) if contents else None)
 
 
 def _key_problem(

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from moltbot_operator.api import JWTAlgorithm
+from moltbot_operator.compile.credentials import jwks_name, managed_secret
 from moltbot_operator.compile.sources import BackendRef
 from moltbot_operator.constants import LABEL_ROUTE
 from moltbot_operator.kube.cache import Cache
@@ -170,11 +172,24 @@ def _backend_places(manifest: Manifest | None) -> set[Place]:
     namespace = manifest["metadata"].get("namespace", "")
     spec = manifest.get("spec") or {}
     places: set[Place] = set()
-    if secret := ((spec.get("auth") or {}).get("apiKey") or {}).get("secretRef"):
-        places.add((SECRET, namespace, secret["name"]))
-    if ca := ((spec.get("endpoint") or {}).get("tls") or {}).get("caRef"):
-        kind = SECRET if ca.get("kind") == "Secret" else CONFIG_MAP
-        places.add((kind, namespace, ca["name"]))
+    auth = spec.get("auth") or {}
+    oauth2, jwt = auth.get("oauth2") or {}, auth.get("jwt") or {}
+    signing = jwt.get("signingKey") or {}
+    for secret in (
+        (auth.get("apiKey") or {}).get("secretRef"),
+        oauth2.get("clientSecretRef"),
+        signing.get("secretRef"),
+    ):
+        if secret:
+            places.add((SECRET, namespace, secret["name"]))
+    if signing.get("managed"):
+        name = manifest["metadata"]["name"]
+        places.add((SECRET, namespace, managed_secret(name, jwt.get("algorithm") or JWTAlgorithm.ES256)))
+        places.add((CONFIG_MAP, namespace, jwks_name(name)))
+    for ca in (oauth2.get("caRef"), ((spec.get("endpoint") or {}).get("tls") or {}).get("caRef")):
+        if ca:
+            kind = SECRET if ca.get("kind") == "Secret" else CONFIG_MAP
+            places.add((kind, namespace, ca["name"]))
     accuracy = (spec.get("objectives") or {}).get("accuracy") or {}
     if feed := (accuracy.get("feed") or {}).get("configMapRef"):
         places.add((CONFIG_MAP, namespace, feed["name"]))

@@ -38,6 +38,8 @@ class Record:
     status: int | None = None
     fault: str | None = None
     """Kind of the fault that the request met."""
+    refused: str | None = None
+    """What was wrong with its credential, where that was verified."""
 
     def header(self, name: str) -> str | None:
         """The first header of that name, whatever its case; None without one."""
@@ -68,6 +70,7 @@ class Record:
             "outcome": self.outcome,
             "status": self.status,
             "fault": self.fault,
+            "refused": self.refused,
         }
 
 

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,6 +17,8 @@ from moltbot_provider.records import Outcome, Record, Records
 from moltbot_provider.reply import Refused, Reply
 
 __all__ = ["Provider"]
+
+Verify = Callable[[str], Awaitable[str | None]]
 
 MAX_BODY = 64 * 1024 * 1024
 _RESET = struct.pack("ii", 1, 0)
@@ -33,6 +35,7 @@ class Provider:
     `expect` maps lower-case header names to the values that are accepted; a request without one of them
     is answered 401. `words` is the length of an answer where the client sets no limit, `event_gap` the pause
     between streamed events and `delay` the time before every answer, in seconds. `ssl_context`: HTTPS.
+    `verify` is given the value of `Authorization` and says what is wrong with it, else None.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Provider:
         event_gap: float = 0.0,
         delay: float = 0.0,
         ssl_context: ssl.SSLContext | None = None,
+        verify: Verify | None = None,
     ) -> None:
         self.name = name
         self.host = host
@@ -58,6 +62,7 @@ class Provider:
         self.faults = Faults()
         self.expect: dict[str, tuple[str, ...]] = {}
         self.set_expect(expect or {})
+        self.verify = verify
         self._ssl = ssl_context
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
@@ -193,6 +198,12 @@ class Provider:
             if not set(record.credentials.get(name, ())) & set(accepted):
                 refused = Refused(401, f"no accepted credential in the header {name}", "invalid_api_key")
                 return self._refusal(request, refused)
+        if self.verify is not None:
+            values = record.credentials.get("authorization", [])
+            wrong = await self.verify(values[0]) if len(values) == 1 else f"{len(values)} credentials"
+            if wrong is not None:
+                record.refused = wrong
+                return self._refusal(request, Refused(401, wrong, "invalid_api_key"))
         return await self._operate(request, body, fault)
 
     async def _early(self, request: web.Request, fault: Fault) -> web.StreamResponse | None:

@@ -9,7 +9,7 @@ from moltbot_agent.files import write_if_different
 
 def secret_of(path) -> str | None:
     resources = json.loads(path.read_bytes())["resources"]
-    return resources[0]["generic_secret"]["secret"]["inline_string"] if resources else None
+    return resources[0]["generic_secret"]["secret"]["inline_string"] or None
 
 
 def keys_of(path) -> dict[str, str]:

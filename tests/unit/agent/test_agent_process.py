@@ -77,7 +77,8 @@ async def test_envoy_starts_without_the_secret_and_picks_it_up(make_gateway, cli
                 assert await ask(client, gateway) == 401
                 assert one.requests.total == 0
                 seen = await evidence(client, gateway)
-                assert seen["credentials"] == [{"backend": "team/one", "present": False, "fingerprint": None}]
+                nothing = {"present": False, "fingerprint": None, "notAfter": None}
+                assert seen["credentials"] == [{"backend": "team/one", "kind": "APIKey", **nothing}]
                 assert "does not exist" in seen["problems"][0]
                 gateway.secret("credentials/one", {"token": "late"})
                 await eventually(lambda: _is(client, gateway, 200), 5, "the credential")

@@ -20,7 +20,7 @@ SECRET = {"name": "a", "key": "b"}
                     "oauth2": {"tokenUrl": "https://a.example", "clientId": "a", "clientSecretRef": SECRET},
                 }
             },
-            ["auth.type: OAuth2"],
+            [],
         ),
         (
             {
@@ -30,7 +30,7 @@ SECRET = {"name": "a", "key": "b"}
                 },
                 "rotation": {"issuer": {"type": "ManagedKey"}},
             },
-            ["auth.type: JWT", "rotation"],
+            ["auth.jwt.signingKey.managed", "rotation"],
         ),
         (
             {"limits": {"requestsPerSecond": 5, "burst": 5}},

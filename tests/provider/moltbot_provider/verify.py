@@ -1,0 +1,76 @@
+"""Verifying the tokens that the gateway sends: signed ones by a JWKS, opaque ones by introspection.
+
+Sources: RFC 7519 §7.2, RFC 8725 §3, RFC 7662.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import aiohttp
+
+__all__ = ["Introspection", "SignedTokens"]
+
+
+class SignedTokens:
+    """Takes JWTs that one of the keys signed, with these claims, and each only until it expires."""
+
+    def __init__(
+        self, keys: Sequence[Mapping[str, Any]], issuer: str, subject: str, audience: str, leeway: float = 0
+    ) -> None:
+        self.keys = list(keys)
+        """Public JWKs with `kid` and `alg`."""
+        self.jtis: set[str] = set()
+        self._wanted = {"iss": issuer, "sub": subject, "aud": audience}
+        self._leeway = leeway
+
+    async def __call__(self, value: str) -> str | None:
+        """What is wrong with the credential, else None."""
+        from joserfc import jwt
+        from joserfc.errors import JoseError
+        from joserfc.jwk import KeySet
+
+        scheme, _, token = value.partition(" ")
+        if scheme != "Bearer":
+            return "no bearer token"
+        try:
+            algorithms = sorted({key["alg"] for key in self.keys})
+            decoded = jwt.decode(token, KeySet.import_key_set({"keys": self.keys}), algorithms=algorithms)
+        except (JoseError, ValueError) as error:
+            return f"a token that can't be verified: {type(error).__name__}"
+        wrong = self._wrong(decoded.claims) if "kid" in decoded.header else "a token without kid"
+        if wrong is None:
+            self.jtis.add(decoded.claims["jti"])
+        return wrong
+
+    def _wrong(self, claims: Mapping[str, Any]) -> str | None:
+        now = time.time()
+        for name, wanted in self._wanted.items():
+            if claims.get(name) != wanted:
+                return f"a token with the claim {name} {claims.get(name)!r}"
+        if claims["iat"] > now + self._leeway:
+            return "a token of the future"
+        if now >= claims["exp"] + self._leeway:
+            return f"a token that expired {now - claims['exp']:.3f} s ago"
+        return None
+
+
+class Introspection:
+    """Takes tokens that an identity provider calls active."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __call__(self, value: str) -> str | None:
+        """What is wrong with the credential, else None."""
+        scheme, _, token = value.partition(" ")
+        if scheme != "Bearer":
+            return "no bearer token"
+        self._session = self._session or aiohttp.ClientSession()
+        try:
+            async with self._session.post(self._url, data={"token": token}) as answer:
+                document = await answer.json()
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            return f"a token that can't be introspected: {type(error).__name__}"
+        return None if document.get("active") is True else "a token that is not active"
