@@ -25,6 +25,10 @@ _TOMBSTONES: Final = 10_000
 
 Manifests = list[Manifest]
 
+_Buried = tuple[bool, str]
+"""Whether it was held as metadata only, and its uid: an object that loses our label leaves the one watch in the
+very version in which the other goes on seeing it."""
+
 _Names = dict[str, Manifest]
 _Store = defaultdict[Kind, dict[str, _Names]]
 
@@ -39,7 +43,7 @@ class Cache:
         self._full: _Store = defaultdict(dict)
         self._metadata: _Store = defaultdict(dict)
         self._by_route: dict[tuple[Kind, str, str], _Names] = {}
-        self._tombstones: OrderedDict[str, int] = OrderedDict()
+        self._tombstones: OrderedDict[_Buried, int] = OrderedDict()
         self._listeners: list[Listener] = []
 
     def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
@@ -85,7 +89,7 @@ class Cache:
         slim = _slim(kind, manifest, metadata_only=metadata_only)
         meta = slim["metadata"]
         uid, version = meta.get("uid", ""), _version(slim)
-        if 0 < version <= self._tombstones.get(uid, -1):
+        if 0 < version <= self._tombstones.get((metadata_only, uid), -1):
             return False
         store = self._metadata if metadata_only else self._full
         names = store[kind].setdefault(meta.get("namespace", ""), {})
@@ -107,14 +111,15 @@ class Cache:
         """Take out an object by the last version seen of it; False if it (or a newer one) isn't that one."""
         meta = manifest["metadata"]
         namespace, name, uid = meta.get("namespace", ""), meta["name"], meta.get("uid", "")
-        self._bury(uid, _version(manifest))
+        buried = (metadata_only, uid)
+        self._bury(buried, _version(manifest))
         store = self._metadata if metadata_only else self._full
         names = store[kind].get(namespace, {})
         before = names.get(name)
         if (
             before is None
             or before["metadata"].get("uid", "") != uid
-            or _version(before) > max(_version(manifest), self._tombstones.get(uid, -1))
+            or _version(before) > max(_version(manifest), self._tombstones.get(buried, -1))
         ):
             return False
         del names[name]
@@ -130,8 +135,8 @@ class Cache:
         store = self._metadata if metadata_only else self._full
         return [found for _, names in _spaces(store[kind], namespace) for found in names.values()]
 
-    def _bury(self, uid: str, version: int) -> None:
-        self._tombstones[uid] = max(version, self._tombstones.pop(uid, -1))
+    def _bury(self, buried: _Buried, version: int) -> None:
+        self._tombstones[buried] = max(version, self._tombstones.pop(buried, -1))
         while len(self._tombstones) > _TOMBSTONES:
             self._tombstones.popitem(last=False)
 
