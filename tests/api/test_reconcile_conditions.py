@@ -163,32 +163,6 @@ CASES = {
         "caRef names Secret",
         endpoint=ca("Secret", "nowhere", "ca.crt"),
     ),
-    "OAuth2": on_backend(
-        "b9",
-        "Accepted",
-        "False",
-        "NotSupportedYet",
-        "spec.auth.type: OAuth2",
-        auth={
-            "type": "OAuth2",
-            "oauth2": {
-                "tokenUrl": "https://t.example/t",
-                "clientId": "c",
-                "clientSecretRef": {"name": "s", "key": "k"},
-            },
-        },
-    ),
-    "JWT": on_backend(
-        "b10",
-        "Accepted",
-        "False",
-        "NotSupportedYet",
-        "spec.auth.type: JWT",
-        auth={
-            "type": "JWT",
-            "jwt": {"issuer": "i", "subject": "s", "audience": "a", "signingKey": {"managed": True}},
-        },
-    ),
     "rotation": on_backend(
         "b11",
         "Accepted",
@@ -197,14 +171,6 @@ CASES = {
         "spec.rotation",
         auth=api_key("s-good"),
         rotation={"interval": "72h", "issuer": {"type": "External"}},
-    ),
-    "rate limit": on_backend(
-        "b12",
-        "Accepted",
-        "False",
-        "NotSupportedYet",
-        "spec.limits.requestsPerSecond",
-        limits={"requestsPerSecond": 5},
     ),
     "objectives without traffic": on_backend(
         "b13",
@@ -256,7 +222,12 @@ CASES = {
         "BackendNotAccepted",
         "is not accepted",
         [rule("r", "b-limited")],
-        backend(NS, "b-limited", limits={"requestsPerSecond": 5}),
+        backend(
+            NS,
+            "b-limited",
+            auth=api_key("s-good"),
+            rotation={"interval": "72h", "issuer": {"type": "External"}},
+        ),
     ),
     "backend without its secret": unresolved(
         "r8",
@@ -325,11 +296,6 @@ CASES = {
         "n13",
         "consumers[app].auth.jwt",
         consumers=consumer(jwt={"issuer": "i", "jwks": {"url": "https://i.example/jwks"}}),
-    ),
-    "consumer limits": refused(
-        "n14",
-        "consumers[app].limits",
-        consumers=[{**consumer(anonymous={})[0], "limits": {"requestsPerSecond": 1}}],
     ),
     "consumer key rotation": refused(
         "n15",

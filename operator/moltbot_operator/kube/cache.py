@@ -26,8 +26,8 @@ _TOMBSTONES: Final = 10_000
 Manifests = list[Manifest]
 
 _Buried = tuple[bool, str]
-"""Whether it was held as metadata only, and its uid: an object that loses our label leaves the one watch in the
-very version in which the other goes on seeing it."""
+"""Whether it was held as metadata only, and its uid: an object that loses our label leaves the one watch in
+the very version in which the other goes on seeing it."""
 
 _Names = dict[str, Manifest]
 _Store = defaultdict[Kind, dict[str, _Names]]
