@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from typing import Final
 
+from moltbot_operator.compile.lint_backends import backend_warnings, failover_warnings
 from moltbot_operator.compile.plan import Plan
+from moltbot_operator.compile.shadows import shadows
 from moltbot_operator.compile.sources import BackendRef, Problem, RouteSources
 
 __all__ = ["warnings"]
@@ -15,45 +17,21 @@ _MANY_CREDENTIALS: Final = 100
 def warnings(planned: Plan, sources: RouteSources) -> tuple[Problem, ...]:
     """Reason and message of each, in the order of the spec."""
     return (
-        *_retries(planned, sources),
+        *failover_warnings(planned, sources),
         *_shadowed(planned),
         *_access(planned, sources),
+        *_scopes(planned, sources),
+        *backend_warnings(planned, sources),
         *_credentials(planned),
     )
 
 
-def _retries(planned: Plan, sources: RouteSources) -> Iterator[Problem]:
-    for rule, spec in zip(planned.gateway.rules, sources.spec.rules, strict=True):
-        longest = max((len(choice.chain.backends) for choice in rule.choices), default=0)
-        if spec.fallback and longest > 1 + spec.failover.max_retries:
-            yield Problem(
-                "RetriesTooFew",
-                f"rule {rule.name}: {spec.failover.max_retries} retries do not reach every fallback when all "
-                f"candidates fail at once: write failover.maxRetries: {longest - 1}",
-            )
-
-
 def _shadowed(planned: Plan) -> Iterator[Problem]:
-    """Rules behind one that takes every request, and those whose every match an earlier rule has too."""
-    taken: dict[object, str] = {}  # by condition
-    catch_all: str | None = None
-    for rule in planned.gateway.rules:
-        earlier = [taken[match] for match in rule.conditions if match in taken]
-        if catch_all is not None:
-            yield _unreachable(rule.name, catch_all, "takes every request")
-        elif rule.conditions and len(earlier) == len(rule.conditions):
-            yield _unreachable(rule.name, earlier[0], "has the same matches")
-        if catch_all is None and any(match.takes_everything for match in rule.conditions):
-            catch_all = rule.name
-        for match in rule.conditions:
-            taken.setdefault(match, rule.name)
-
-
-def _unreachable(rule: str, earlier: str, because: str) -> Problem:
-    message = (
-        f"rule {rule} is never reached: rule {earlier} before it {because}; change their order or matches"
-    )
-    return Problem("Unreachable", message)
+    for shadow in shadows([(rule.name, rule.conditions) for rule in planned.gateway.rules]):
+        yield Problem(
+            "Unreachable",
+            f"rule {shadow.rule} is never reached: {shadow.because}: change their order or matches",
+        )
 
 
 def _access(planned: Plan, sources: RouteSources) -> Iterator[Problem]:
@@ -81,6 +59,34 @@ def _access(planned: Plan, sources: RouteSources) -> Iterator[Problem]:
                 "ConsumerScopeEmpty",
                 f"consumer {consumer.name} may use no rule: a rule needs every backend that it serves "
                 "from in the consumer's backends, candidates and fallbacks alike",
+            )
+
+
+def _scopes(planned: Plan, sources: RouteSources) -> Iterator[Problem]:
+    """Rules that nobody may use, and parts of scopes that no rule uses."""
+    rules = planned.gateway.rules
+    if any(rule.choices and rule.consumers != () for rule in rules):  # else each consumer was told
+        for rule in rules:
+            if rule.choices and rule.consumers == () and sources.spec.consumers:
+                used = dict.fromkeys(each.label for choice in rule.choices for each in choice.chain.backends)
+                yield Problem(
+                    "RuleOutOfScope",
+                    f"rule {rule.name} answers everybody with 403: no consumer has all of {', '.join(used)} "
+                    "in its backends: add them to one's, or remove the rule",
+                )
+    named = {
+        BackendRef.parse(name, sources.namespace)
+        for rule in sources.spec.rules
+        for name in (*(candidate.backend for candidate in rule.candidates), *rule.fallback)
+    }
+    for consumer in sources.spec.consumers:
+        refs = [BackendRef.parse(reference, sources.namespace) for reference in consumer.backends]
+        unused = [str(ref) for ref in refs if ref not in named and ref not in planned.missing]
+        if unused:
+            yield Problem(
+                "ScopeUnused",
+                f"consumer {consumer.name} may use {', '.join(unused)}, which no rule serves from: remove it "
+                "from the consumer's backends, or add it to a rule",
             )
 
 

@@ -46,11 +46,15 @@ class HeaderCondition:
 
 @dataclass(frozen=True)
 class RequestCondition:
-    """One match of a rule; `models` is an expression over the client's model names, None for any request."""
+    """One match of a rule; `models` is an expression over the client's model names, None for any request.
+
+    `names` are those names as they were written.
+    """
 
     path: PathCondition
     headers: tuple[HeaderCondition, ...] = ()
     models: str | None = None
+    names: tuple[str, ...] = ()
 
     @property
     def takes_everything(self) -> bool:
@@ -107,5 +111,8 @@ def condition(match: Match) -> RequestCondition | str:
         if wrong is not None:
             return f"header {header.name} {header.value!r} is no RE2 expression: {wrong}"
     return RequestCondition(
-        _path(match.path), _headers(match.headers), models_pattern(match.model) if match.model else None
+        _path(match.path),
+        _headers(match.headers),
+        models_pattern(match.model) if match.model else None,
+        match.model,
     )

@@ -138,7 +138,19 @@ class Reason(StrEnum):
     MANY_CREDENTIALS = "ManyCredentials"
     """Nodes may have too few inotify instances for the credentials that the route uses."""
     UNREACHABLE = "Unreachable"
-    """A rule can never be reached: an earlier one takes all of its requests."""
+    """A rule can never be reached: earlier ones take all of its requests, or its path is no operation."""
+    RETRY_NEVER = "RetryNever"
+    """A rule's failover is configured and can have no effect."""
+    SAME_BACKEND = "SameBackend"
+    """Two backends of a rule are the same model at the same endpoint with the same credential."""
+    RULE_OUT_OF_SCOPE = "RuleOutOfScope"
+    """No consumer may use a rule: its requests get 403."""
+    SCOPE_UNUSED = "ScopeUnused"
+    """A consumer may use a backend that no rule serves from."""
+    LIMIT_NEVER = "LimitNever"
+    """A limit of a backend can never be reached."""
+    BREAKER_NEVER = "BreakerNever"
+    """A circuit breaker needs more requests than the backend's limits let pass."""
 
 
 def known_reason(text: str) -> Reason:

@@ -1,6 +1,11 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
 from compile_given import backend, compiled, rule
 
-from moltbot_operator.compile import Problem
+from moltbot_operator import serve_files
+from moltbot_operator.compile import Files, Problem, compile_route
 
 
 def reasons(*given, **more):
@@ -56,6 +61,99 @@ def test_scopes_with_missing_backends_and_secrets():
         problems={"web": Problem("SecretNotFound", "no Secret: make one")},
     )
     assert found == ["ConsumerNotUsable", "BackendNotFound"]
+
+
+C = backend("c")
+ANYONE = [{"name": "anyone", "auth": {"anonymous": {}}, "backends": ["a", "b"]}]
+
+
+@pytest.mark.parametrize(
+    ("failover", "fallback", "expected", "remedy"),
+    [
+        ({"retryOn": []}, ["b"], ["RetryNever"], "write e.g. [ConnectFailure, 5xx]"),
+        ({"retryOn": []}, [], [], ""),
+        ({"retryOn": ["5xx"], "maxRetries": 0}, [], ["RetryNever"], "write maxRetries: 1"),
+        ({"maxRetries": 0}, [], [], ""),
+        ({"retryOn": ["401"]}, [], ["RetryNever"], "give the rule a fallback"),
+        ({"retryOn": ["401"]}, ["b"], [], ""),
+        ({"retryOn": ["ConnectFailure"], "perTryTimeout": "5s"}, ["b"], ["RetryNever"], "add that"),
+        ({"retryOn": ["ConnectFailure"], "perTryTimeout": "6s"}, ["b"], [], ""),
+        ({"retryOn": ["ConnectFailure", "PerTryTimeout"], "perTryTimeout": "1s"}, ["b"], [], ""),
+        ({"retryOn": ["ConnectFailure", "5xx"], "perTryTimeout": "1s"}, ["b"], [], ""),
+        ({"maxRetries": 0}, ["b"], ["RetriesTooFew"], "write failover.maxRetries: 1"),
+    ],
+)
+def test_failover_that_can_have_no_effect(failover, fallback, expected, remedy):
+    consumers = ANYONE if fallback else [{**ANYONE[0], "backends": ["a"]}]
+    result = compiled([rule("r", ["a"], fallback, failover=failover)], AB, consumers)
+    assert [each.reason for each in result.warnings] == expected
+    assert remedy in "".join(each.message for each in result.warnings)
+
+
+def test_a_candidate_that_rests_for_ever():
+    none = {"maxRetries": 0}
+    assert reasons([rule("r", {"a": 1, "b": 0}, failover=none)], AB, ANYONE) == ["RetriesTooFew"]
+    assert reasons([rule("r", {"a": 1, "b": 0})], AB, ANYONE) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ({}, {}, ["SameBackend"]),
+        ({"model": "m"}, {"model": "m"}, ["SameBackend"]),
+        ({"model": "m"}, {"model": "n"}, []),
+        ({"secret": "s"}, {"secret": "s"}, ["SameBackend"]),
+        ({"secret": "s"}, {"secret": "t"}, []),  # another account has limits of its own
+        ({}, {"endpoint": {"url": "https://h/v2"}}, []),
+        ({}, {"endpoint": {"url": "https://h"}}, ["SameBackend"]),
+        ({}, {"endpoint": {"url": "http://h"}}, []),
+    ],
+)
+def test_the_same_backend_under_two_names(one, other, expected):
+    made = [backend("a", **{"endpoint": {"url": "https://h/v1"}, **one})]
+    made.append(backend("b", **{"endpoint": {"url": "https://h/v1"}, **other}))
+    assert reasons([rule("r", ["a"], ["b"])], made) == expected
+    assert reasons([rule("r", ["a", "b"])], made) == expected
+
+
+def test_a_rule_that_nobody_may_use():
+    rules = [rule("open", ["a"], matches=[{"model": ["m"]}]), rule("shut", ["a"], ["b"])]
+    result = compiled(rules, AB, [keyed("web", "a")])
+    assert [each.reason for each in result.warnings] == ["RuleOutOfScope"]
+    assert "rule shut" in result.warnings[0].message
+    assert "a, b" in result.warnings[0].message
+
+
+def test_a_scope_with_a_backend_that_no_rule_uses():
+    result = compiled([rule("r", ["a"], ["b"])], [*AB, C], [keyed("web", "a", "b", "c")])
+    assert [each.reason for each in result.warnings] == ["ScopeUnused"]
+    assert "default/c" in result.warnings[0].message
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({"maxPendingRequests": 5}, ["LimitNever"]),
+        ({"maxPendingRequests": 5, "maxConnections": 5}, []),
+        ({"requestsPerSecond": 1, "burst": 2}, []),
+        ({"requestsPerSecond": 1, "burst": 1}, ["BreakerNever"]),
+        ({"maxConnections": 1}, []),
+    ],
+)
+def test_limits_and_breakers_that_never_take_effect(limits, expected):
+    """Within 10 s pass 10 requests and the burst; the breaker wants 12."""
+    given = [backend("a", limits=limits, circuitBreaker={"minimumRequests": 12, "interval": "10s"})]
+    assert reasons([rule("r", ["a"])], given) == expected
+
+
+def test_the_examples_have_no_mistake():
+    folder = Path(__file__).parents[3] / "examples"
+    read = serve_files.read([folder / "assistant.yaml", folder / "backends.yaml"])
+    given = read.sources("assistant", {}, Files())
+    keyed_backends = {ref: replace(source, problem=None) for ref, source in given.backends.items()}
+    keyed_consumers = {name: replace(source, problem=None) for name, source in given.consumers.items()}
+    found = compile_route(replace(given, backends=keyed_backends, consumers=keyed_consumers)).warnings
+    assert [each.message for each in found] == []
 
 
 def test_more_credentials_than_linux_lets_envoy_watch():
