@@ -86,6 +86,31 @@ class Consumers(_Model):
     keys: tuple[ConsumerKeys, ...] = ()
     template: dict[str, Any]
     """The filter's typed_config without `credentials`, which the agent adds."""
+    inside: tuple[str, ...] = ()
+    """Where in the template `credentials` belongs: keys from the outside to the inside."""
+
+
+class IssuerKeys(_Model):
+    """Public keys of an issuer of tokens: the file `source` holds its JWKS."""
+
+    provider: str
+    """Key of the template's `providers`."""
+    consumer: str
+    """A consumer of this issuer, for messages."""
+    source: Path
+
+
+class Verifier(_Model):
+    """Issuers' keys become the ECDS file `target` with the `jwt_authn` filter's configuration."""
+
+    target: Path
+    resource: str
+    """ECDS resource name."""
+    keys: tuple[IssuerKeys, ...] = ()
+    """Those that the agent reads; Envoy fetches the others by itself."""
+    template: dict[str, Any]
+    """The filter's typed_config. Providers of `keys` get `local_jwks` from the agent in place of their
+    `remote_jwks`, which leads nowhere: Envoy refuses a provider without any key."""
 
 
 class AgentConfig(_Model):
@@ -107,6 +132,7 @@ class AgentConfig(_Model):
     """
     credentials: tuple[Credential, ...] = ()
     consumers: Consumers | None = None
+    verifier: Verifier | None = None
 
 
 def pack(agent: AgentConfig, envoy: dict[str, Any], part_bytes: int = PART_BYTES) -> tuple[bytes, ...]:

@@ -11,9 +11,12 @@ file is written before Envoy's and removed after it, so that an agent that dies 
 whose end is not known.
 """
 
+import copy
 import logging
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +27,7 @@ from moltbot_agent.config import AgentConfig, Consumers, Credential, SignedToken
 from moltbot_agent.files import write_if_different
 from moltbot_agent.sources import Unusable, file_signature, folder_signature, read_folder, read_value
 from moltbot_agent.tokens import Issuance, Token, digest
+from moltbot_agent.verifier import VerifierDelivery
 
 __all__ = ["CredentialState", "Deliveries", "consumers_resource", "credential_resource"]
 
@@ -75,12 +79,10 @@ def consumers_resource(consumers: Consumers) -> tuple[bytes, list[str]]:
                 usable += 1
         if not usable and len(problems) == before:
             problems.append(f"consumer {entry.consumer}: no key in {entry.source}; add one to the Secret")
-    credentials = [{"key": key, "client": consumer} for key, consumer in owners.items()]
-    resource = {
-        "@type": _EXTENSION_TYPE,
-        "name": consumers.resource,
-        "typed_config": {**consumers.template, "credentials": credentials},
-    }
+    filter_config = copy.deepcopy(consumers.template)
+    keys = reduce(getitem, consumers.inside, filter_config)
+    keys["credentials"] = [{"key": key, "client": consumer} for key, consumer in owners.items()]
+    resource = {"@type": _EXTENSION_TYPE, "name": consumers.resource, "typed_config": filter_config}
     return orjson.dumps({"resources": [resource]}, option=orjson.OPT_SORT_KEYS), problems
 
 
@@ -120,6 +122,7 @@ class Deliveries:
         self._began = boot()
         self._consumers_seen: tuple[object, ...] | None = None
         self._consumers_problems: list[str] = []
+        self._verifier = VerifierDelivery(config.verifier, self._write) if config.verifier else None
         self._write_problems: dict[Path, str] = {}
         self.ready = False
         """Whether every file is there, so that Envoy can start."""
@@ -132,7 +135,8 @@ class Deliveries:
         """What keeps something from working, for evidence; never a secret value."""
         sources = [state.problem for state in self.credentials if state.problem]
         tokens = [problem for issuance in self.issuances for problem in issuance.problems]
-        return [*self._write_problems.values(), *sources, *tokens, *self._consumers_problems]
+        verifier = self._verifier.problems if self._verifier else []
+        return [*self._write_problems.values(), *sources, *tokens, *self._consumers_problems, *verifier]
 
     @property
     def next_due(self) -> float:
@@ -152,8 +156,7 @@ class Deliveries:
         for state in self.credentials:
             if state.issuance is not None:
                 state.value = state.issuance.token.value if state.issuance.token else None
-        if self._config.consumers is not None:
-            self._deliver_consumers(self._config.consumers)
+        self._deliver_access()
         if not self.ready:
             self._deliver_bootstrap()
         after = set(self.problems)
@@ -214,6 +217,12 @@ class Deliveries:
         if done:
             self._delivered[credential.target] = token
 
+    def _deliver_access(self) -> None:
+        if self._config.consumers is not None:
+            self._deliver_consumers(self._config.consumers)
+        if self._verifier is not None:
+            self._verifier.run_once()
+
     def _deliver_consumers(self, consumers: Consumers) -> None:
         now = _signatures(consumers)
         if now == self._consumers_seen:
@@ -238,6 +247,7 @@ class Deliveries:
     def _deliver_bootstrap(self) -> None:
         targets = [state.credential.target for state in self.credentials]
         targets += [self._config.consumers.target] if self._config.consumers else []
+        targets += [self._verifier.target] if self._verifier else []
         tried = all(issuance.tried or issuance.source is None for issuance in self.issuances)
         waited = boot() - self._began > FIRST_TOKENS_S
         if (tried or waited) and all(map(_exists, targets)):

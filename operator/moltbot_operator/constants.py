@@ -60,6 +60,9 @@ DIR_CONSUMERS: Final = "/etc/moltbot/consumers"
 DIR_CA: Final = "/etc/moltbot/ca"
 """Mount of private CA bundles, one folder a backend."""
 
+DIR_JWKS: Final = "/etc/moltbot/jwks"
+"""Mount of public keys of token issuers, one folder a ConfigMap."""
+
 DIR_EVIDENCE: Final = "/etc/moltbot/evidence"
 """Mount of the evidence token (file `token`)."""
 

@@ -80,6 +80,7 @@ async def gateway(
             credentials=str(folder / "credentials"),
             consumers=str(folder / "consumers"),
             ca=str(folder / "ca"),
+            jwks=str(folder / "jwks"),
             system_ca=_system_ca(),
             access_log=str(access_log or "/dev/stdout"),
             listen_address=address,
@@ -157,7 +158,7 @@ def _write(folder: Path, compiled: CompiledRoute, manifests: Manifests) -> None:
 
 def _write_mount(folder: Path, mount: Mount, manifests: Manifests) -> None:
     """Secrets and keys that are missing leave their folder empty, as in a pod."""
-    top = {"credential": "credentials", "consumer": "consumers", "ca": "ca"}[mount.purpose]
+    top = {"credential": "credentials", "consumer": "consumers", "ca": "ca", "jwks": "jwks"}[mount.purpose]
     target = folder / top / mount.folder
     target.mkdir(parents=True, exist_ok=True)
     values = manifests.data.get((mount.kind, mount.namespace, mount.name), {})

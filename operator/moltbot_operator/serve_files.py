@@ -10,8 +10,11 @@ from typing import Any, Final, Literal
 import yaml
 from pydantic import ValidationError
 
+from moltbot_agent.jwks import usable_jwks
+from moltbot_agent.sources import Unusable
 from moltbot_operator.api import (
     AllowedNamespaces,
+    Consumer,
     Endpoint,
     ModelBackend,
     MoltBotRoute,
@@ -80,9 +83,8 @@ class Manifests:
                 for ref, backend in self.backends.items()
             },
             consumers={
-                consumer.name: ConsumerSource(consumer.name, self._missing_secret(namespace, secret.name))
+                consumer.name: ConsumerSource(consumer.name, self._consumer_problem(namespace, consumer))
                 for consumer in chosen.spec.consumers
-                if consumer.auth.api_key is not None and (secret := consumer.auth.api_key.secret_ref)
             },
             files=files,
         )
@@ -128,6 +130,23 @@ class Manifests:
             return None  # made when it serves
         used = secret_ref(ref.name, backend.spec)
         return None if used is None else self._missing_secret(ref.namespace, used.name, used.key)
+
+    def _consumer_problem(self, namespace: str, consumer: Consumer) -> Problem | None:
+        if consumer.auth.api_key is not None:
+            return self._missing_secret(namespace, consumer.auth.api_key.secret_ref.name)
+        if consumer.auth.jwt is None or (ref := consumer.auth.jwt.jwks.config_map_ref) is None:
+            return None
+        at = f"ConfigMap {namespace}/{ref.name}"
+        found = self.data.get(("ConfigMap", namespace, ref.name))
+        if found is None:
+            return Problem("ConfigMapNotFound", f"{at} is in none of the files: add it")
+        if ref.key not in found:
+            return Problem("ConfigMapKeyNotFound", f"{at} has no value {ref.key}: add it")
+        try:
+            usable_jwks(found[ref.key])
+        except Unusable as error:
+            return Problem("JWKSUnusable", f"{at}: the value of {ref.key} {error}")
+        return None
 
     def _missing_secret(self, namespace: str, name: str, key: str | None = None) -> Problem | None:
         found = self.data.get(("Secret", namespace, name))

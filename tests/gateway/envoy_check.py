@@ -7,11 +7,15 @@ so any code but 0 is a refusal; it does not see references to missing clusters, 
 import re
 import subprocess
 from collections.abc import Iterator
+from copy import deepcopy
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from moltbot_agent.config import Verifier
 from moltbot_agent.envoy import binary
 from moltbot_operator.compile import CompiledRoute
 
@@ -40,15 +44,24 @@ def _static(node: Any, compiled: CompiledRoute, secrets: set[str]) -> Any:
         secrets.add(node["name"])
         return {"name": node["name"]}
     if "config_discovery" in node:
+        if compiled.agent.verifier is not None and node["name"] == compiled.agent.verifier.resource:
+            return _tokens(node, compiled.agent.verifier)
         consumers = compiled.agent.consumers
         assert consumers is not None
         assert node["name"] == consumers.resource
         assert node["config_discovery"]["config_source"]["path_config_source"]["path"] == str(
             consumers.target
         )
-        keys = [{"key": each.consumer, "client": each.consumer} for each in consumers.keys]
-        return {"name": node["name"], "typed_config": {**consumers.template, "credentials": keys}}
+        found = reduce(getitem, consumers.inside, template := deepcopy(consumers.template))
+        found["credentials"] = [{"key": each.consumer, "client": each.consumer} for each in consumers.keys]
+        return {"name": node["name"], "typed_config": template}
     return {key: _static(value, compiled, secrets) for key, value in node.items()}
+
+
+def _tokens(node: dict[str, Any], tokens: Verifier) -> dict[str, Any]:
+    assert node["config_discovery"]["config_source"]["path_config_source"]["path"] == str(tokens.target)
+    assert {each.provider for each in tokens.keys} <= tokens.template["providers"].keys()
+    return {"name": node["name"], "typed_config": tokens.template}
 
 
 def refusal(compiled: CompiledRoute, folder: Path) -> str | None:
@@ -66,13 +79,16 @@ def refusal(compiled: CompiledRoute, folder: Path) -> str | None:
     return None if done.returncode == 0 else f"code {done.returncode}: {done.stderr[-2000:]}"
 
 
-def dangling(envoy: dict[str, Any]) -> set[str]:
-    """Names of clusters, plugins and listeners that something refers to and nothing defines."""
+def dangling(envoy: dict[str, Any], *delivered: dict[str, Any]) -> set[str]:
+    """Names of clusters, plugins and listeners that something refers to and nothing defines.
+
+    `delivered` are configurations of filters that come by file.
+    """
     resources = envoy["static_resources"]
     clusters = {each["name"] for each in resources["clusters"]}
     listeners = {each["name"] for each in resources["listeners"]}
     plugins = {each["extension"]["name"] for each in _values(envoy, "cluster_specifier_plugins", flat=True)}
-    wanted = {name for name in _values(envoy, "cluster") if isinstance(name, str)} - {
+    wanted = {name for name in _values([envoy, *delivered], "cluster") if isinstance(name, str)} - {
         envoy["node"]["cluster"]
     }
     members = {each["name"] for each in _values(envoy, "clusters", flat=True) if set(each) == {"name"}}

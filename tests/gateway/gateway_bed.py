@@ -116,6 +116,16 @@ class Bed:
         (await self.client.post(admin)).raise_for_status()
         return self.log.read_text().splitlines() if self.log.exists() else []
 
+    async def record(self, answer: httpx.Response) -> dict[str, Any]:
+        """The access log's record of one request, once it is written."""
+        wanted = answer.headers["x-request-id"]
+        async with asyncio.timeout(20):
+            while True:
+                found = [each for each in await self.records() if each["request_id"] == wanted]
+                if found:
+                    return found[-1]
+                await asyncio.sleep(0.02)
+
 
 @contextlib.asynccontextmanager
 async def serving(*objects: Object | Sequence[Object], folder: Path, **options: Any) -> AsyncIterator[Bed]:

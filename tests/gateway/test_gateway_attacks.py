@@ -9,7 +9,7 @@ from gateway_bed import backend, route, rule, secret, serving
 from moltbot_provider import Provider
 
 from moltbot_operator.api import ModelBackendSpec
-from moltbot_operator.compile.envoy.overflow import _quoted
+from moltbot_operator.compile.envoy.lua_text import quoted
 
 PIN = "/pin/v1/chat/completions"
 FALL = "/fall/v1/chat/completions"
@@ -136,7 +136,7 @@ async def test_an_escaped_slash_does_not_leave_the_backends_prefix(bed, provider
 
 async def test_a_url_is_never_read_as_code():
     """The schema refuses such paths; the script would be safe without it."""
-    written = _quoted('x|/p"..os.execute("id")\\' + "\n")
+    written = quoted('x|/p"..os.execute("id")\\' + "\n")
     assert written == r'"x|/p\034..os.execute\040\034id\034\041\092\010"'
     for path in ('/x"..os', "/x\\y", "/a|b", "/a`b"):
         with pytest.raises(ValueError, match="endpoint"):

@@ -15,10 +15,12 @@ from envoy_check import dangling, refusal
 
 from moltbot_operator.compile import Files, compile_route
 from moltbot_operator.compile.envoy.script import script
+from moltbot_operator.compile.envoy.tokens import consumer_script
 from moltbot_operator.serve_files import read
 
 HERE = Path(__file__).parent
 FEATURES = sorted(folder.name for folder in HERE.iterdir() if (folder / "in.yaml").exists())
+CONSUMER_SCRIPT = consumer_script()
 REGENERATE = bool(os.environ.get("MOLTBOT_REGENERATE"))
 SCRIPTS = {
     script(name)["typed_config"]["default_source_code"]["inline_string"]: f"<{name}>"
@@ -38,7 +40,9 @@ def readable(node):
         return [readable(each) for each in node]
     if dataclasses.is_dataclass(node):
         return readable(dataclasses.asdict(node))
-    return SCRIPTS.get(node, node) if isinstance(node, str) else node
+    if isinstance(node, str):
+        return SCRIPTS.get(node, node.replace(CONSUMER_SCRIPT, "<consumer.lua>"))
+    return node
 
 
 def written(result):
@@ -81,4 +85,5 @@ def test_envoy_takes_it(feature, tmp_path):
             (tmp_path / mount.folder).mkdir()
             shutil.copy(ssl.get_default_verify_paths().cafile, tmp_path / mount.folder / mount.path)
     assert refusal(result, tmp_path) is None
-    assert dangling(result.envoy) == set()
+    delivered = [result.agent.verifier.template] if result.agent.verifier else []
+    assert dangling(result.envoy, *delivered) == set()

@@ -46,9 +46,10 @@ class JWKS(ApiModel):
     """Public keys (RFC 7517): exactly one of the two."""
 
     config_map_ref: ConfigMapKeyRef | None = None
-    """ConfigMap and key that hold the JWKS."""
+    """ConfigMap and key that hold the JWKS; a change is taken up without a restart."""
     url: HttpUrl | None = None
-    """Where the issuer serves its JWKS."""
+    """Where the issuer serves its JWKS: asked each minute by each gateway pod, over TLS with a public CA for
+    https. Keys stay in use while it can't be reached; before they were ever fetched, tokens get 503."""
 
     checks = (
         Check(
@@ -60,19 +61,23 @@ class JWKS(ApiModel):
 
 
 class ConsumerJWT(ApiModel):
-    """Tokens of an identity provider (RFC 7519)."""
+    """Tokens of an identity provider (RFC 7519), sent by clients as `Authorization: Bearer <token>`.
+
+    They must have `exp`, and be signed by RS, PS, ES or EdDSA (RFC 7518); clocks may be 60 s apart.
+    """
 
     issuer: Sentence
     """Claim `iss` that tokens must have."""
     audiences: Annotated[tuple[Sentence, ...], Field(max_length=16)] = ()
-    """Claim `aud`: any of these; empty: not looked at."""
+    """Claim `aud`: any of these; empty: not looked at, so that tokens for other services pass too."""
     jwks: JWKS
     """Public keys that tokens are verified with."""
     claims: Annotated[dict[Annotated[str, Text(128)], Annotated[str, Text(256)]], Field(max_length=16)] = (
         Field(default_factory=dict)
     )
     """Further claims that tokens must have with exactly these values; they tell consumers of one issuer
-    apart."""
+    apart. A claim may be a text, a number or a boolean as JSON writes it, or a list that holds the value. A
+    token that is several consumers' is the first one's in the spec."""
 
 
 class Anonymous(ApiModel):

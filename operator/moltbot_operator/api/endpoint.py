@@ -14,6 +14,7 @@ __all__ = [
     "credential_header",
     "is_ip_address",
     "resolve_endpoint",
+    "resolve_url",
     "url_host",
 ]
 
@@ -69,6 +70,12 @@ def resolve_endpoint(spec: ModelBackendSpec, namespace: str) -> ResolvedEndpoint
 def url_host(url: str) -> str:
     """The host of a URL that HttpUrl takes, IPv6 without brackets."""
     return _parts(url)[1]
+
+
+def resolve_url(url: str) -> ResolvedEndpoint:
+    """Where a URL that HttpUrl takes leads; `path_prefix` is its path."""
+    secure, host, port, path = _parts(url)
+    return _resolved("https" if secure else "http", host, port, path, None)
 
 
 def _parts(url: str) -> tuple[bool, str, int | None, str]:

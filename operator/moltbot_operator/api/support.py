@@ -69,8 +69,6 @@ def _of_rule(rule: Rule) -> Iterator[str]:
 
 def _of_consumer(consumer: Consumer) -> Iterator[str]:
     at = f"consumers[{consumer.name}]"
-    if consumer.auth.jwt is not None:
-        yield f"{at}.auth.jwt"
     if consumer.auth.api_key is not None and consumer.auth.api_key.rotation is not None:
         yield f"{at}.auth.apiKey.rotation"
 

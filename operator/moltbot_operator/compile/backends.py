@@ -1,12 +1,10 @@
 """From a ModelBackend to what the data plane needs to know of it."""
 
-import ipaddress
-import socket
-
 from moltbot_operator.api import ModelBackendSpec, Protocol
 from moltbot_operator.api.endpoint import ResolvedEndpoint, resolve_endpoint, url_host
 from moltbot_operator.compile.credentials import credential
 from moltbot_operator.compile.ir import Backend, Verification
+from moltbot_operator.compile.local import is_local
 from moltbot_operator.compile.sources import BackendRef, Problem, RouteSources
 
 __all__ = ["folder", "resolve"]
@@ -29,14 +27,14 @@ def resolve(ref: BackendRef, sources: RouteSources) -> Backend | Problem:
         return source.problem
     spec = source.spec
     endpoint = resolve_endpoint(spec, ref.namespace)
-    if not sources.files.loopback and _is_local(endpoint.host):
+    if not sources.files.loopback and is_local(endpoint.host):
         return Problem(
             "Loop",
             f"ModelBackend {ref}: its endpoint {endpoint.host} is the gateway's own pod or node: write the "
             "address of the model's server",
         )
     token_host = url_host(spec.auth.oauth2.token_url) if spec.auth.oauth2 else None
-    if token_host is not None and not sources.files.loopback and _is_local(token_host):
+    if token_host is not None and not sources.files.loopback and is_local(token_host):
         return Problem(
             "Loop",
             f"ModelBackend {ref}: the host {token_host} of its tokenUrl is the gateway's own pod or node: "
@@ -62,26 +60,6 @@ def resolve(ref: BackendRef, sources: RouteSources) -> Backend | Problem:
         first_byte=timeouts.first_byte,
         idle=timeouts.idle,
     )
-
-
-def _is_local(host: str) -> bool:
-    """Whether a host is the pod itself or its node (metadata services among them).
-
-    Addresses are also read as `inet_aton` reads them (127.1, 0x7f000001), since resolvers do.
-    """
-    name = host.strip("[]").rstrip(".").lower()
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        try:
-            address = ipaddress.ip_address(socket.inet_aton(name))
-        except OSError:
-            return False
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    return address.is_loopback or address.is_unspecified or address.is_link_local
 
 
 def _protocol(spec: ModelBackendSpec, endpoint: ResolvedEndpoint) -> Protocol:

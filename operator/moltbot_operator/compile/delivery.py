@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from moltbot_agent.config import AgentConfig, ConsumerKeys, Consumers, Credential
+from moltbot_agent.config import AgentConfig, ConsumerKeys, Consumers, Credential, IssuerKeys, Verifier
 from moltbot_operator.compile.backends import folder
 from moltbot_operator.compile.credentials import token_ca_mount
 from moltbot_operator.compile.envoy.access import KEYS, key_template, keys_path
 from moltbot_operator.compile.envoy.names import PUBLIC, upstream
+from moltbot_operator.compile.envoy.tokens import TOKENS, token_template, tokens_path
 from moltbot_operator.compile.ir import Gateway
 from moltbot_operator.compile.result import Mount
 from moltbot_operator.compile.sources import RouteSources
@@ -33,9 +34,11 @@ def agent_config(gateway: Gateway) -> AgentConfig:
     keys = [
         ConsumerKeys(consumer=consumer.name, source=Path(files.consumers, consumer.name))
         for consumer in gateway.consumers
+        if consumer.token is None
     ]
+    template, inside = key_template(gateway)
     consumers = Consumers(
-        target=Path(keys_path(files.run)), resource=KEYS, keys=tuple(keys), template=key_template()
+        target=Path(keys_path(files.run)), resource=KEYS, keys=tuple(keys), template=template, inside=inside
     )
     return AgentConfig(
         namespace=gateway.namespace,
@@ -47,6 +50,22 @@ def agent_config(gateway: Gateway) -> AgentConfig:
         clusters={upstream(backend): str(backend.ref) for backend in gateway.backends.values()},
         credentials=tuple(credentials),
         consumers=consumers if keys else None,
+        verifier=_verifier(gateway) if gateway.issuers else None,
+    )
+
+
+def _verifier(gateway: Gateway) -> Verifier:
+    folder = gateway.files.jwks
+    keys = [
+        IssuerKeys(provider=issuer.name, consumer=issuer.consumer, source=Path(folder, *issuer.config_map))
+        for issuer in gateway.issuers
+        if issuer.config_map is not None
+    ]
+    return Verifier(
+        target=Path(tokens_path(gateway.files.run)),
+        resource=TOKENS,
+        keys=tuple(keys),
+        template=token_template(gateway),
     )
 
 
@@ -69,4 +88,8 @@ def mounts(gateway: Gateway, sources: RouteSources) -> tuple[Mount, ...]:
         if consumer.auth.api_key is not None:
             name = consumer.auth.api_key.secret_ref.name
             found.append(Mount("Secret", gateway.namespace, name, None, "consumer", consumer.name, None))
+    for issuer in gateway.issuers:
+        if issuer.config_map is not None:
+            name, key = issuer.config_map
+            found.append(Mount("ConfigMap", gateway.namespace, name, key, "jwks", name, key))
     return tuple(dict.fromkeys(found))

@@ -17,7 +17,7 @@ from hashlib import sha256
 
 from moltbot_agent.config import FetchedToken, SignedToken
 from moltbot_operator.api import Audit, CircuitBreaker, Protocol, RetryCondition
-from moltbot_operator.compile.consumers import Consumer, Limit
+from moltbot_operator.compile.consumers import Consumer, Issuer, Limit
 from moltbot_operator.compile.patterns import RequestCondition
 from moltbot_operator.compile.sources import BackendRef, Files, Problem
 
@@ -209,6 +209,16 @@ class Gateway:
     def every_rule(self) -> tuple[PlannedRule, ...]:
         """The rules, each followed by itself for stored objects."""
         return tuple(each for rule in self.rules for each in (rule, rule.kept) if each is not None)
+
+    @cached_property
+    def issuers(self) -> tuple[Issuer, ...]:
+        """Of the consumers' tokens, each once."""
+        return tuple(dict.fromkeys(each.token.issuer for each in self.consumers if each.token))
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether a consumer is known by keys."""
+        return any(each.token is None for each in self.consumers)
 
     @cached_property
     def chains(self) -> tuple[Chain, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from moltbot_operator.compile.consumers import Consumer, Issuer, takes, unreachable
 from moltbot_operator.compile.lint_backends import backend_warnings, failover_warnings
 from moltbot_operator.compile.plan import Plan
 from moltbot_operator.compile.shadows import shadows
@@ -23,6 +24,7 @@ def warnings(planned: Plan, sources: RouteSources) -> tuple[Problem, ...]:
         *_scopes(planned, sources),
         *backend_warnings(planned, sources),
         *_credentials(planned),
+        *_tokens(planned, sources),
     )
 
 
@@ -99,3 +101,47 @@ def _credentials(planned: Plan) -> Iterator[Problem]:
             f"each: set fs.inotify.max_user_instances on the nodes to {len(different) + 128} or more, let "
             "backends of one provider share a Secret, or split the route",
         )
+
+
+def _tokens(planned: Plan, sources: RouteSources) -> Iterator[Problem]:
+    """Consumers with tokens that an earlier consumer's are too, and doubtful places of keys."""
+    earlier: list[Consumer] = []
+    for consumer in planned.gateway.consumers:
+        if consumer.token is None:
+            continue
+        taker = next((each for each in earlier if each.token and takes(each.token, consumer.token)), None)
+        if taker is not None:
+            yield Problem(
+                "ConsumerUnreachable",
+                f"consumer {consumer.name} is never recognised: consumer {taker.name} before it takes every "
+                "token with this issuer, audience and claims; tell them apart by auth.jwt.claims, or put the "
+                "one with more claims first",
+            )
+        earlier.append(consumer)
+    yield from _issuers(planned)
+    for spec in sources.spec.consumers:
+        url = None if spec.auth.jwt is None else spec.auth.jwt.jwks.url
+        if unreachable(url, loopback=sources.files.loopback):
+            yield Problem(
+                "Loop",
+                f"consumers[{spec.name}].auth.jwt.jwks.url leads to the gateway's own pod or node, where no "
+                "keys are fetched from, so its tokens get 503: write the address of the issuer",
+            )
+
+
+def _issuers(planned: Plan) -> Iterator[Problem]:
+    known: dict[str, Issuer] = {}
+    for issuer in planned.gateway.issuers:
+        if known.setdefault(issuer.iss, issuer) is not issuer:
+            yield Problem(
+                "IssuerKeysDiffer",
+                f"consumers {known[issuer.iss].consumer} and {issuer.consumer} have the same issuer "
+                f"{issuer.iss} and different jwks: a token that keys of the first verify is only looked up "
+                "among that one's consumers; name the same jwks",
+            )
+        if issuer.url is not None and issuer.url.startswith("http:"):
+            yield Problem(
+                "JWKSNotEncrypted",
+                f"consumers[{issuer.consumer}].auth.jwt.jwks.url is fetched without TLS, so whoever is on "
+                "the way can put in keys of their own: write https://, or put the keys into a ConfigMap",
+            )

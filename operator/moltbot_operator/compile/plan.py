@@ -6,7 +6,7 @@ from functools import cached_property
 
 from moltbot_operator.api import Failover, Rule
 from moltbot_operator.compile.backends import resolve
-from moltbot_operator.compile.consumers import Consumer, consumer_limits
+from moltbot_operator.compile.consumers import consumer_limits, told_apart
 from moltbot_operator.compile.ir import Backend, Chain, Choice, Gateway, PlannedRule, Retry
 from moltbot_operator.compile.patterns import EVERY_PATH, RequestCondition, condition
 from moltbot_operator.compile.result import RuleReport
@@ -196,7 +196,6 @@ def plan(sources: RouteSources) -> Plan:
         for backend in choice.chain.backends
     }
     anonymous = next((c.name for c in sources.spec.consumers if c.auth.anonymous is not None), None)
-    keyed = tuple(Consumer(c.name) for c in sources.spec.consumers if c.auth.api_key is not None)
     gateway = Gateway(
         namespace=sources.namespace,
         route=sources.name,
@@ -204,7 +203,7 @@ def plan(sources: RouteSources) -> Plan:
         rules=rules,
         backends=dict(sorted(used.items())),
         anonymous=anonymous,
-        consumers=keyed,
+        consumers=told_apart(sources.spec.consumers, loopback=sources.files.loopback),
         limits=consumer_limits(sources.spec.consumers),
         audit=sources.spec.audit,
     )

@@ -65,6 +65,7 @@ class Files:
     credentials: str = "/etc/moltbot/credentials"
     consumers: str = "/etc/moltbot/consumers"
     ca: str = "/etc/moltbot/ca"
+    jwks: str = "/etc/moltbot/jwks"
     system_ca: str = "/etc/ssl/certs/ca-certificates.crt"
     access_log: str = "/dev/stdout"
     loopback: bool = False

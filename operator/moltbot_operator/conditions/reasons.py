@@ -61,6 +61,9 @@ class Reason(StrEnum):
     CONFIG_MAP_KEY_NOT_FOUND = "ConfigMapKeyNotFound"
     """The ConfigMap exists without the key that the spec names."""
 
+    JWKS_UNUSABLE = "JWKSUnusable"
+    """The ConfigMap's value is no JWKS, or has no key that tokens can be verified with."""
+
     CREDENTIAL_READY = "CredentialReady"
     """The credential is in its Secret."""
     NO_CREDENTIAL_NEEDED = "NoCredentialNeeded"
@@ -131,6 +134,12 @@ class Reason(StrEnum):
     """A consumer's keys can't be used: its requests get 401."""
     NO_CONSUMERS = "NoConsumers"
     """The route has no consumers: every request gets 401."""
+    CONSUMER_UNREACHABLE = "ConsumerUnreachable"
+    """A consumer is never recognised: an earlier one takes all of its tokens."""
+    ISSUER_KEYS_DIFFER = "IssuerKeysDiffer"
+    """Consumers with the same issuer of tokens name different places of its keys."""
+    JWKS_NOT_ENCRYPTED = "JWKSNotEncrypted"
+    """The keys that tokens are verified with are fetched without TLS."""
     CONSUMER_SCOPE_EMPTY = "ConsumerScopeEmpty"
     """A consumer may use no backend: its requests get 403."""
     RETRIES_TOO_FEW = "RetriesTooFew"

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from moltbot_agent.jwks import usable_jwks
 from moltbot_agent.signing import suitable_algorithms
 from moltbot_agent.sources import Unusable
 from moltbot_operator.errors import NotFound
@@ -24,15 +25,18 @@ SPACE_TO_TILDE = (0x20, 0x7E)
 
 @dataclass(frozen=True)
 class Contents:
-    """Keys of an object; `flaws` says of a key why its value can't be sent as a header.
+    """Keys of an object.
 
-    `algorithms` says of a private key in PEM what it can sign with, `key_flaws` of a value why it is none.
+    `flaws` says of a Secret's key why its value can't be sent as a header, `algorithms` of a private key in
+    PEM what it can sign with, `key_flaws` of a value why it is none, and `no_jwks` of a ConfigMap's key why
+    no token can be verified with its value.
     """
 
     keys: frozenset[str]
     flaws: Mapping[str, str] = field(default_factory=dict)
     algorithms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     key_flaws: Mapping[str, str] = field(default_factory=dict)
+    no_jwks: Mapping[str, str] = field(default_factory=dict)
 
 
 class ContentsMemo:
@@ -66,7 +70,11 @@ class ContentsMemo:
 def _contents(kind: Kind, manifest: Mapping[str, Any]) -> Contents:
     data = manifest.get("data") or {}
     if kind != SECRET:
-        return Contents(frozenset(data) | frozenset(manifest.get("binaryData") or {}))
+        binary = manifest.get("binaryData") or {}
+        values = {key: str(value).encode() for key, value in data.items()}
+        values |= {key: b64decode(value) for key, value in binary.items()}
+        no_jwks = {key: found for key, value in values.items() if (found := _jwks_flaw(value))}
+        return Contents(frozenset(values), no_jwks=no_jwks)
     flaws = {key: found for key, value in data.items() if (found := flaw(value))}
     algorithms, key_flaws = {}, {}
     for key, value in data.items():
@@ -86,6 +94,14 @@ def _algorithms(encoded: str) -> tuple[str, ...]:
     if "-----BEGIN" not in pem:
         raise Unusable("is no PEM; put a private key in PEM into the Secret")
     return suitable_algorithms(pem)
+
+
+def _jwks_flaw(value: bytes) -> str:
+    try:
+        usable_jwks(value)
+    except Unusable as error:
+        return str(error)
+    return ""
 
 
 def flaw(encoded: str) -> str:

@@ -16,6 +16,7 @@ from moltbot_operator.reconcile.problems import (
     backend_problems,
     consent_problem,
     consumer_problem,
+    jwks_problem,
     not_found,
 )
 from moltbot_operator.reconcile.specs import BackendSpecs
@@ -96,8 +97,13 @@ class Gatherer:
         return BackendSource(ref, parsed.spec, problems[0] if problems else None)
 
     async def _consumer(self, consumer: Consumer, namespace: str) -> tuple[ConsumerSource, Problem | None]:
-        """A consumer is usable as long as one of its keys is."""
-        api_key = consumer.auth.api_key
+        """A consumer is usable as long as one of its keys is. What a URL answers is only known to Envoy."""
+        api_key, jwt = consumer.auth.api_key, consumer.auth.jwt
+        if jwt is not None and jwt.jwks.config_map_ref is not None:
+            reference = jwt.jwks.config_map_ref
+            contents = await self._contents.look(CONFIG_MAP, namespace, reference.name)
+            problem = jwks_problem(consumer.name, reference, namespace, contents)
+            return ConsumerSource(consumer.name, problem), problem
         if api_key is None:
             return ConsumerSource(consumer.name), None
         contents = await self._contents.look(SECRET, namespace, api_key.secret_ref.name)

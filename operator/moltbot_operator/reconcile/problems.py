@@ -7,6 +7,7 @@ from moltbot_operator.api import (
     AuthType,
     CaKind,
     CaRef,
+    ConfigMapKeyRef,
     ConsumerAPIKey,
     ModelBackendSpec,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "backend_problems",
     "consent_problem",
     "consumer_problem",
+    "jwks_problem",
     "not_found",
     "unsupported",
 ]
@@ -126,6 +128,26 @@ def consumer_problem(
             f"{whose}: the value of key {bad[0]} in {secret} {contents.flaws[bad[0]]}: replace or remove it."
         )
         return Problem(Reason.SECRET_VALUE_UNUSABLE, message)
+    return None
+
+
+def jwks_problem(
+    name: str, reference: ConfigMapKeyRef, namespace: str, contents: Contents | None
+) -> Problem | None:
+    """Why a consumer's tokens can't be verified."""
+    config_map = f"ConfigMap {namespace}/{reference.name}"
+    whose = f"consumers[{name}].auth.jwt.jwks.configMapRef"
+    if contents is None:
+        message = (
+            f"{whose} names {config_map}, which does not exist: create it; till then its tokens get 503."
+        )
+        return Problem(Reason.CONFIG_MAP_NOT_FOUND, message)
+    if reference.key not in contents.keys:
+        message = f"{whose} names key {reference.key}, which {config_map} lacks: add it, or name another."
+        return Problem(Reason.CONFIG_MAP_KEY_NOT_FOUND, message)
+    if flaw := contents.no_jwks.get(reference.key):
+        message = f"{whose}: the value of key {reference.key} in {config_map} {flaw}."
+        return Problem(Reason.JWKS_UNUSABLE, message)
     return None
 
 

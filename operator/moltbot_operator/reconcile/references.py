@@ -161,9 +161,14 @@ def _route_places(manifest: Manifest | None) -> set[Place]:
     if manifest is None:
         return set()
     namespace = manifest["metadata"].get("namespace", "")
-    consumers = (manifest.get("spec") or {}).get("consumers") or []
-    secrets = [((c.get("auth") or {}).get("apiKey") or {}).get("secretRef") for c in consumers]
-    return {(SECRET, namespace, secret["name"]) for secret in secrets if secret}
+    places: set[Place] = set()
+    for consumer in (manifest.get("spec") or {}).get("consumers") or []:
+        auth = consumer.get("auth") or {}
+        if secret := (auth.get("apiKey") or {}).get("secretRef"):
+            places.add((SECRET, namespace, secret["name"]))
+        if config_map := ((auth.get("jwt") or {}).get("jwks") or {}).get("configMapRef"):
+            places.add((CONFIG_MAP, namespace, config_map["name"]))
+    return places
 
 
 def _backend_places(manifest: Manifest | None) -> set[Place]:

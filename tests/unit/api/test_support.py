@@ -94,7 +94,7 @@ def test_rules(rule: dict[str, object], found: list[str]) -> None:
                     },
                 ]
             },
-            ["consumers[a].auth.jwt", "consumers[b].auth.apiKey.rotation"],
+            ["consumers[b].auth.apiKey.rotation"],
         ),
     ],
 )

@@ -80,3 +80,25 @@ def test_files_and_ports_are_the_given_ones():
     assert result.agent.admin_port == result.envoy["admin"]["address"]["socket_address"]["port_value"] == 3
     assert str(result.agent.bootstrap) == "/r/envoy.json"
     assert "'path': '/log'" in str(result.envoy)
+
+
+def test_public_keys_are_mounted_once_for_all_consumers_of_an_issuer():
+    jwks = {"configMapRef": {"name": "keys", "key": "jwks.json"}}
+    consumers = [
+        {"name": name, "auth": {"jwt": {"issuer": "i", "jwks": jwks, "claims": {"azp": name}}}}
+        for name in ("web", "batch")
+    ]
+    result = compiled([rule("r", ["a"])], [backend("a")], consumers)
+    assert result.mounts == (Mount("ConfigMap", "default", "keys", "jwks.json", "jwks", "keys", "jwks.json"),)
+    tokens = result.agent.verifier
+    assert [str(each.source) for each in tokens.keys] == ["/etc/moltbot/jwks/keys/jwks.json"]
+    assert str(tokens.target) == "/run/moltbot/ecds/consumer-tokens.json"
+    assert list(tokens.template["providers"]) == ["issuer-0"]
+    assert result.agent.consumers is None
+
+
+def test_beside_tokens_keys_go_into_the_wrapped_filter():
+    token = {"name": "t", "auth": {"jwt": {"issuer": "i", "jwks": {"url": "https://i.example/keys"}}}}
+    consumers = compiled([rule("r", ["a"])], [backend("a")], [KEYED, token]).agent.consumers
+    assert consumers.inside == ("extension_config", "typed_config")
+    assert "key_sources" in consumers.template["extension_config"]["typed_config"]

@@ -163,3 +163,34 @@ def test_more_credentials_than_linux_lets_envoy_watch():
     assert reasons(rules, shared) == []
     own = [backend(name, secret=name) for name in names]
     assert reasons(rules, own) == ["ManyCredentials"]
+
+
+def tokened(name, **jwt):
+    given = {"issuer": "i", "jwks": {"configMapRef": {"name": "keys", "key": "jwks.json"}}, **jwt}
+    return {"name": name, "auth": {"jwt": given}, "backends": ["a"]}
+
+
+def test_consumers_whose_tokens_an_earlier_one_takes():
+    def found(*consumers):
+        return reasons([rule("r", ["a"])], AB, list(consumers))
+
+    narrow = {"claims": {"azp": "web"}, "audiences": ["gw"]}
+    assert found(tokened("x"), tokened("y")) == ["ConsumerUnreachable"]
+    assert found(tokened("x", **narrow), tokened("y", **narrow)) == ["ConsumerUnreachable"]
+    assert found(tokened("x"), tokened("y", **narrow)) == ["ConsumerUnreachable"]
+    assert found(tokened("x", **narrow), tokened("y")) == []
+    assert found(tokened("x", **narrow), tokened("y", claims={"azp": "web"})) == []
+    assert found(tokened("x", audiences=["a", "b"]), tokened("y", audiences=["a"])) == ["ConsumerUnreachable"]
+    assert found(tokened("x", audiences=["a"]), tokened("y", audiences=["a", "b"])) == []
+    assert found(tokened("x"), tokened("y", issuer="j"), keyed("z", "a")) == []
+
+
+def test_places_of_keys_that_are_doubtful():
+    one = tokened("x", jwks={"url": "http://a.example/keys"})
+    assert reasons([rule("r", ["a"])], AB, [one]) == ["JWKSNotEncrypted"]
+    other = tokened("y", jwks={"url": "https://a.example/keys"}, claims={"a": "b"})
+    assert reasons([rule("r", ["a"])], AB, [tokened("x"), other]) == ["IssuerKeysDiffer"]
+    here = tokened("x", jwks={"url": "https://169.254.169.254/keys"})
+    result = compiled([rule("r", ["a"])], AB, [here])
+    assert [each.reason for each in result.warnings] == ["Loop"]
+    assert "169.254.169.254" not in str(result.envoy) + str(result.agent.verifier)

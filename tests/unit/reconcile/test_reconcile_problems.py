@@ -2,14 +2,16 @@ from typing import Any
 
 import pytest
 
-from moltbot_operator.api import ConsumerAPIKey, ModelBackendSpec
+from moltbot_operator.api import ConfigMapKeyRef, ConsumerAPIKey, ModelBackendSpec
 from moltbot_operator.compile.sources import BackendRef
-from moltbot_operator.reconcile.contents import Contents, flaw
+from moltbot_operator.kube.kinds import CONFIG_MAP
+from moltbot_operator.reconcile.contents import Contents, _contents, flaw
 from moltbot_operator.reconcile.problems import (
     backend_places,
     backend_problems,
     consent_problem,
     consumer_problem,
+    jwks_problem,
     not_found,
     unsupported,
 )
@@ -75,6 +77,34 @@ def test_a_consumer_needs_one_usable_key() -> None:
     assert reason(None) == "SecretNotFound"
     assert reason(Contents(frozenset())) == "SecretKeyNotFound"
     assert reason(Contents(frozenset({"a", "b"}), {"b": "is empty"})) == "SecretValueUnusable"
+
+
+def test_a_consumer_with_tokens_needs_a_jwks() -> None:
+    reference = ConfigMapKeyRef(name="keys", key="jwks.json")
+
+    def reason(contents: Contents | None) -> str | None:
+        problem = jwks_problem("web", reference, "ai", contents)
+        return problem and problem.reason
+
+    assert reason(None) == "ConfigMapNotFound"
+    assert reason(Contents(frozenset())) == "ConfigMapKeyNotFound"
+    assert reason(Contents(frozenset({"jwks.json"}))) is None
+    assert reason(Contents(frozenset({"jwks.json"}), no_jwks={"other": "is not JSON"})) is None
+    unusable = jwks_problem(
+        "web", reference, "ai", Contents(frozenset({"jwks.json"}), no_jwks={"jwks.json": "is not JSON"})
+    )
+    assert unusable is not None
+    assert unusable.reason == "JWKSUnusable"
+    assert "consumers[web]" in unusable.message
+    assert "ConfigMap ai/keys is not JSON" in unusable.message
+
+
+def test_a_config_maps_values_are_looked_at_as_jwks() -> None:
+    manifest = {"data": {"a": "x", "b": '{"keys": []}'}, "binaryData": {"c": "/w=="}}
+    contents = _contents(CONFIG_MAP, manifest)
+    assert contents.keys == {"a", "b", "c"}
+    assert contents.no_jwks.keys() == {"a", "b", "c"}
+    assert contents.flaws == {}
 
 
 def test_consent() -> None:

@@ -100,6 +100,16 @@ def test_a_ca_concerns_its_backend() -> None:
     assert put(cache, CONFIG_MAP, manifest(CONFIG_MAP, "n", "bundle")) == {Key(B, "n", "x")}
 
 
+def test_a_jwks_concerns_routes_whose_consumers_show_tokens() -> None:
+    cache = Cache()
+    given = route("a", "x")
+    jwt = {"issuer": "i", "jwks": {"configMapRef": {"name": "keys", "key": "k"}}}
+    given["spec"]["consumers"] = [{"name": "c", "auth": {"jwt": jwt}}]
+    put(cache, MOLTBOT_ROUTE, given)
+    assert put(cache, CONFIG_MAP, manifest(CONFIG_MAP, "n", "keys")) == {Key(R, "n", "a")}
+    assert put(cache, CONFIG_MAP, manifest(CONFIG_MAP, "n", "others")) == set()
+
+
 def test_a_namespace_concerns_its_routes_that_look_beyond_it() -> None:
     cache = Cache()
     put(cache, MOLTBOT_ROUTE, route("a", "x"))

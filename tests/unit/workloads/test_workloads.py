@@ -23,6 +23,7 @@ from moltbot_operator.compile.workloads import (
     shared_manifests,
 )
 from moltbot_operator.compile.workloads.availability import disruption_budget
+from moltbot_operator.compile.workloads.volumes import agent_mounts, envoy_mounts, volumes
 from moltbot_operator.constants import MAX_ROUTE_NAME
 from moltbot_operator.errors import InvalidInput
 from moltbot_operator.reconcile.differences import differences
@@ -445,3 +446,13 @@ def test_a_copy_has_the_keys_in_use_alone_and_names_its_original() -> None:
     assert bundle["binaryData"] == {"ca.crt": "eA=="}
     assert "data" not in bundle
     assert "type" not in bundle
+
+
+def test_public_keys_of_issuers_are_mounted_into_the_agent_alone() -> None:
+    found = compiled(Mount("ConfigMap", "shop", "keys", "jwks.json", "jwks", "keys", "jwks.json"))
+    (volume,) = [each for each in volumes(OWNER, found) if each["name"] == "jwks"]
+    (source,) = volume["projected"]["sources"]
+    assert source["configMap"]["optional"]
+    assert source["configMap"]["items"] == [{"key": "jwks.json", "path": "keys/jwks.json"}]
+    assert {"name": "jwks", "mountPath": "/etc/moltbot/jwks", "readOnly": True} in agent_mounts(found.mounts)
+    assert "jwks" not in {each["name"] for each in envoy_mounts(found.mounts)}

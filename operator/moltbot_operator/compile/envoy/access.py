@@ -4,9 +4,10 @@ from typing import Final
 
 from moltbot_operator.compile.envoy import names
 from moltbot_operator.compile.envoy.proto import Json, exact, extension, typed
+from moltbot_operator.compile.envoy.tokens import token_filters, without_tokens
 from moltbot_operator.compile.ir import Gateway, PlannedRule
 
-__all__ = ["KEYS", "key_template", "keys_filter", "keys_path", "scope", "scope_filter"]
+__all__ = ["KEYS", "authentication", "key_template", "keys_path", "scope", "scope_filter"]
 
 KEYS: Final = "consumer-keys"
 """ECDS resource name of the filter that knows consumers' keys."""
@@ -20,28 +21,32 @@ def keys_path(run: str) -> str:
     return f"{run}/ecds/{KEYS}.json"
 
 
-def key_template() -> Json:
-    """The filter's configuration but for the keys, which the agent adds.
+def key_template(gateway: Gateway) -> tuple[Json, tuple[str, ...]]:
+    """The filter's configuration but for the keys, and where in it the agent puts them.
 
     SDKs send keys as OpenAI (`authorization: Bearer`), Anthropic (`x-api-key`) or Azure (`api-key`)
     want them.
     """
     sources = [{"header": name} for name in ("Authorization", "x-api-key", "api-key")]
-    return typed(
+    filter_config = typed(
         _KEY_AUTH, key_sources=sources, forwarding={"header": names.CONSUMER, "hide_credentials": True}
     )
+    if not gateway.issuers:
+        return filter_config, ()
+    return without_tokens(KEYS, filter_config), ("extension_config", "typed_config")
 
 
-def keys_filter(gateway: Gateway) -> Json:
+def authentication(gateway: Gateway) -> list[Json]:
+    """Filters that put the consumer's name into a header, or refuse the request; none for everybody."""
+    keys = [_keys_filter(gateway)] if gateway.has_keys else []
+    return [*keys, *token_filters(gateway)]
+
+
+def _keys_filter(gateway: Gateway) -> Json:
     """The filter that Envoy finds in the agent's file."""
     source = {"path_config_source": {"path": keys_path(gateway.files.run)}, "resource_api_version": "V3"}
-    return {
-        "name": KEYS,
-        "config_discovery": {
-            "config_source": source,
-            "type_urls": [f"type.googleapis.com/envoy.{_KEY_AUTH}"],
-        },
-    }
+    urls = [key_template(gateway)[0]["@type"]]
+    return {"name": KEYS, "config_discovery": {"config_source": source, "type_urls": urls}}
 
 
 def scope_filter() -> Json:

@@ -5,6 +5,7 @@ from moltbot_operator.compile.envoy import names
 from moltbot_operator.compile.envoy.clusters import chained, clusters
 from moltbot_operator.compile.envoy.listeners import inner_listener, public_listener, ready_listener
 from moltbot_operator.compile.envoy.proto import Json, extension
+from moltbot_operator.compile.envoy.tokens import jwks_clusters
 from moltbot_operator.compile.ir import Gateway
 
 __all__ = ["bootstrap"]
@@ -48,7 +49,10 @@ def bootstrap(gateway: Gateway) -> Json:
         "admin": {
             "address": {"socket_address": {"address": "127.0.0.1", "port_value": gateway.files.admin_port}}
         },
-        "static_resources": {"listeners": listeners, "clusters": clusters(gateway, chains, attempts)},
+        "static_resources": {
+            "listeners": listeners,
+            "clusters": [*clusters(gateway, chains, attempts), *jwks_clusters(gateway)],
+        },
         "bootstrap_extensions": [
             extension(
                 "envoy.bootstrap.internal_listener",

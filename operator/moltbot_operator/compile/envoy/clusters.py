@@ -11,7 +11,7 @@ from moltbot_operator.compile.envoy.upstream import alpn, breakers, injected, pr
 from moltbot_operator.compile.ir import Backend, Chain, Gateway, Verification
 from moltbot_operator.constants import BUFFER_BYTES
 
-__all__ = ["Chained", "chained", "clusters"]
+__all__ = ["Chained", "chained", "clusters", "verified_tls"]
 
 
 class Chained:
@@ -92,11 +92,12 @@ def _upstream(backend: Backend, gateway: Gateway) -> Json:
             "failure_percentage_request_volume": backend.breaker.minimum_requests,
         }
     if backend.tls is not None:
-        cluster["transport_socket"] = _tls(backend.tls, backend.protocol)
+        cluster["transport_socket"] = verified_tls(backend.tls, backend.protocol)
     return cluster
 
 
-def _tls(tls: Verification, spoken: Protocol) -> Json:
+def verified_tls(tls: Verification, spoken: Protocol) -> Json:
+    """TLS to a server whose certificate must have this name and be signed by a CA of this file."""
     address = is_ip_address(tls.server_name)
     san = {"san_type": "IP_ADDRESS" if address else "DNS", "matcher": {"exact": tls.server_name}}
     return extension(

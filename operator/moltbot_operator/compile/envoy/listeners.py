@@ -94,7 +94,8 @@ def public_listener(gateway: Gateway, chains: dict[str, Chained]) -> Json:
     """Where clients come in: strip, authenticate, match and draw, authorise, route."""
     filters = [_remember(names.STATE_PATH, "%PATH(NQ)%")]
     if gateway.consumers:
-        filters += [access.keys_filter(gateway), _remember(names.STATE_CONSUMER, f"%REQ({names.CONSUMER})%")]
+        filters += access.authentication(gateway)
+        filters.append(_remember(names.STATE_CONSUMER, f"%REQ({names.CONSUMER})%"))
     filters += limit_filters(gateway)
     filters.append(script("public.lua"))
     if any(rule.consumers is not None for rule in gateway.rules):

@@ -4,11 +4,9 @@ A cluster specifier reads how many requests are in flight at the backend and nam
 after it. Several threads may pass the limit at the same moment, so the breakers behind it leave some room.
 """
 
-from string import ascii_letters, digits
-from typing import Final
-
 from moltbot_operator.compile.envoy import names
 from moltbot_operator.compile.envoy.clusters import Chained
+from moltbot_operator.compile.envoy.lua_text import quoted
 from moltbot_operator.compile.envoy.proto import Json, extension
 from moltbot_operator.compile.ir import Backend
 
@@ -23,18 +21,8 @@ end
 """
 
 
-_PLAIN: Final = frozenset(ascii_letters + digits + "_-./|:")
-"""Signs that mean nothing in a string of Lua."""
-
-
-def _quoted(text: str) -> str:
-    """A string of Lua with this text: names hold parts of URLs, which must never be read as code."""
-    plain = (chr(code) if chr(code) in _PLAIN else f"\\{code:03d}" for code in text.encode())
-    return f'"{"".join(plain)}"'
-
-
 def _plugin(name: str, watched: str, limit: int, usual: str, full: str) -> Json:
-    source = _SCRIPT.format(watched=_quoted(watched), limit=limit, usual=_quoted(usual), full=_quoted(full))
+    source = _SCRIPT.format(watched=quoted(watched), limit=limit, usual=quoted(usual), full=quoted(full))
     return {
         "extension": extension(
             name,

@@ -13,6 +13,7 @@ from moltbot_operator.constants import (
     DIR_CONSUMERS,
     DIR_CREDENTIALS,
     DIR_EVIDENCE,
+    DIR_JWKS,
     DIR_RUN,
 )
 
@@ -32,6 +33,7 @@ def volumes(owner: Owner, compiled: CompiledRoute) -> list[dict[str, Any]]:
     found = [_config(owner, compiled)]
     found += _gathered(owner, compiled.mounts, "credential", "credentials")
     found += _gathered(owner, compiled.mounts, "ca", "ca")
+    found += _gathered(owner, compiled.mounts, "jwks", "jwks")
     found += [
         {
             "name": name,
@@ -52,6 +54,8 @@ def agent_mounts(mounts: Sequence[Mount]) -> list[dict[str, Any]]:
         paths.append(("credentials", DIR_CREDENTIALS))
     if "ca" in purposes:
         paths.append(("ca", DIR_CA))
+    if "jwks" in purposes:
+        paths.append(("jwks", DIR_JWKS))
     paths += [(name, f"{DIR_CONSUMERS}/{mount.folder}") for name, mount in _consumers(mounts)]
     paths.append(("evidence", DIR_EVIDENCE))
     read_only = [{"name": name, "mountPath": path, "readOnly": True} for name, path in paths]
@@ -80,7 +84,7 @@ def _config(owner: Owner, compiled: CompiledRoute) -> dict[str, Any]:
 
 
 def _gathered(
-    owner: Owner, mounts: Iterable[Mount], purpose: Literal["credential", "ca"], volume: str
+    owner: Owner, mounts: Iterable[Mount], purpose: Literal["credential", "ca", "jwks"], volume: str
 ) -> list[dict[str, Any]]:
     """One projected volume for all files of a purpose: `<folder>/<path>` below its mount."""
     items: defaultdict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
