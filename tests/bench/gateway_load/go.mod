@@ -1,0 +1,3 @@
+module moltbot.io/bench/gateway_load
+
+go 1.26
