@@ -106,9 +106,16 @@ class Bed:
         sent = {"content-type": "application/json", **{k.replace("_", "-"): v for k, v in headers.items()}}
         return await self.client.post(path, content=content, headers=sent)
 
-    async def records(self) -> list[dict[str, Any]]:
-        """The calls logged so far, each with its `tries`; Envoy is told to write them out."""
-        return list(calls(await self.lines()))
+    async def records(self, at_least: int = 0) -> list[dict[str, Any]]:
+        """The calls logged so far, each with its `tries`; waits for so many: the answer may come first."""
+        found: list[dict[str, Any]] = []
+
+        async def there() -> bool:
+            found[:] = calls(await self.lines())
+            return len(found) >= at_least
+
+        await until(there)
+        return found
 
     async def lines(self) -> list[str]:
         """The audit log as it is written: records of calls, and of failed attempts."""

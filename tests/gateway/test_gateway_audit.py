@@ -47,7 +47,7 @@ async def test_each_attempt_and_its_outcome(tmp_path):
             await c.clear()
             await c.fault("status", status=429)
             assert (await bed.chat()).status_code == 429
-            records = await bed.records()
+            records = await bed.records(3)
             lines = [json.loads(line) for line in await bed.lines()]
     served, left, limited = records
     assert [(t["backend"], t["status"], t["flags"]) for t in served["tries"]] == [
@@ -67,6 +67,7 @@ async def test_one_attempt_that_goes_well_is_one_line(tmp_path):
         async with serving(route(rule("all", ["a"])), objects, folder=tmp_path) as bed:
             await bed.chat(traceparent=TRACE, tracestate="x=1")
             await bed.chat(body={**BODY, "stream": True})
+            await bed.records(2)
             lines = [json.loads(line) for line in await bed.lines()]
     plain, streamed = lines
     assert (plain["stream"], streamed["stream"]) == (False, True)
@@ -83,7 +84,7 @@ async def test_the_first_token_of_a_stream_is_later_than_its_headers(tmp_path):
         async with serving(route(rule("all", ["a"])), objects, folder=tmp_path) as bed:
             await a.fault("slow_first_byte", seconds=0.5)
             await bed.chat(body={**BODY, "stream": True})
-            (record,) = await bed.records()
+            (record,) = await bed.records(1)
     assert record["first_byte_ms"] < 400 <= record["first_token_ms"] <= record["duration_ms"]
 
 
@@ -113,7 +114,7 @@ async def test_refused_calls_leave_a_record_too(tmp_path):
                 (await bed.chat(body=b'{"x": "' + b"x" * 17 * 2**20 + b'"}', **key)).status_code,
                 (await bed.chat("/gone/v1/chat/completions", **key)).status_code,
             ]
-            records = await bed.records()
+            records = await bed.records(len(statuses))
     assert statuses == [200, 400, 401, 401, 403, 404, 413, 503]
     assert [record["status"] for record in records] == statuses
     assert [record["consumer"] for record in records] == ["web", "web", None, None, *["web"] * 4]
@@ -133,6 +134,7 @@ async def test_fields_are_picked_and_redacted(tmp_path):
         async with serving(given, backend("a", a.url), folder=tmp_path) as bed:
             await a.fault("status", status=503, count=1)
             await bed.chat()
+            await bed.records(1)
             attempt, call = [json.loads(line) for line in await bed.lines()]
     assert set(attempt) == {"record", "time", "request_id", "backend", "status"}
     assert set(call) == {"record", "time", "request_id", "backend", "status", "consumer"}

@@ -13,7 +13,7 @@ from moltbot_operator.api.failover import RetryCondition
 from moltbot_operator.api.model import ApiModel
 from moltbot_operator.api.rollout import Rollout
 from moltbot_operator.api.route import MoltBotRouteSpec
-from moltbot_operator.api.rule import Rule, Selection
+from moltbot_operator.api.rule import Rule
 
 __all__ = ["unsupported_backend", "unsupported_route"]
 
@@ -47,10 +47,6 @@ def unsupported_route(spec: MoltBotRouteSpec) -> list[str]:
 
 def _of_rule(rule: Rule) -> Iterator[str]:
     at = f"rules[{rule.name}]"
-    if any(match.task is not None for match in rule.matches):
-        yield f"{at}.matches.task"
-    if rule.selection is not Selection.WEIGHTED:
-        yield f"{at}.selection: {rule.selection}"
     if rule.failover.stream is not None:
         yield f"{at}.failover.stream"
     if RetryCondition.CONTEXT_LENGTH in rule.failover.retry_on:

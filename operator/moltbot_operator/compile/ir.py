@@ -168,6 +168,10 @@ class PlannedRule:
     models: tuple[str, ...]
     """Names that clients may use with this rule."""
     problem: Problem | None = None
+    latency: bool = False
+    """Whether the candidate is chosen by its latency."""
+    auto: bool = False
+    """Whether the rule names `auto` among the models that it takes."""
     kept: "PlannedRule | None" = None
     """Where the rule has several backends: the same rule with only the one that keeps what is stored."""
     key: str = ""
@@ -180,7 +184,17 @@ class PlannedRule:
     @cached_property
     def drawn(self) -> bool:
         """Whether the script must act: to draw among candidates, or to write the model into the body."""
-        return len(self.choices) > 1 or any(choice.chain.model is not None for choice in self.choices)
+        written = self.auto or any(choice.chain.model is not None for choice in self.choices)
+        return len(self.choices) > 1 or (written and bool(self.choices))
+
+    @property
+    def by_latency(self) -> bool:
+        """Whether there is something to choose by latency."""
+        return self.latency and len(self.choices) > 1
+
+    def reads(self, choice: Choice) -> bool:
+        """Whether the script reads the body of requests that go this way."""
+        return choice.chain.model is not None or any(each.scanned for each in self.conditions)
 
 
 @dataclass(frozen=True)
@@ -199,6 +213,8 @@ class Gateway:
     limits: Mapping[str, Limit]
     """Of consumers that have one, the anonymous one too, by name."""
     audit: Audit
+    task_models: Mapping[str, str] | None
+    """Models that tell the kind of task, and which; None if no rule asks for it."""
 
     @property
     def closed(self) -> bool:

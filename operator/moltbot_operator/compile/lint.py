@@ -5,6 +5,7 @@ from typing import Final
 
 from moltbot_operator.compile.consumers import Consumer, Issuer, takes, unreachable
 from moltbot_operator.compile.lint_backends import backend_warnings, failover_warnings
+from moltbot_operator.compile.lint_selection import selection_warnings
 from moltbot_operator.compile.plan import Plan
 from moltbot_operator.compile.shadows import shadows
 from moltbot_operator.compile.sources import BackendRef, Problem, RouteSources
@@ -25,6 +26,7 @@ def warnings(planned: Plan, sources: RouteSources) -> tuple[Problem, ...]:
         *backend_warnings(planned, sources),
         *_credentials(planned),
         *_tokens(planned, sources),
+        *selection_warnings(planned),
     )
 
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from moltbot_operator.api import HeaderMatch, HeaderMatchType, Match, PathMatch, PathMatchType
+from moltbot_operator.api import Capability, HeaderMatch, HeaderMatchType, Match, PathMatch, PathMatchType
 from moltbot_operator.compile.re2 import fault
 
 __all__ = [
@@ -55,11 +55,17 @@ class RequestCondition:
     headers: tuple[HeaderCondition, ...] = ()
     models: str | None = None
     names: tuple[str, ...] = ()
+    task: Capability | None = None
 
     @property
     def takes_everything(self) -> bool:
         """Whether every request matches."""
-        return self.path == EVERY_PATH and not self.headers and self.models is None
+        return self.path == EVERY_PATH and not self.headers and not self.scanned
+
+    @property
+    def scanned(self) -> bool:
+        """Whether the script must look at the request before it can be told if it matches."""
+        return self.models is not None or self.task is not None
 
 
 def quote(text: str) -> str:
@@ -110,9 +116,5 @@ def condition(match: Match) -> RequestCondition | str:
         wrong = fault(header.value) if header.type is HeaderMatchType.REGEX else None
         if wrong is not None:
             return f"header {header.name} {header.value!r} is no RE2 expression: {wrong}"
-    return RequestCondition(
-        _path(match.path),
-        _headers(match.headers),
-        models_pattern(match.model) if match.model else None,
-        match.model,
-    )
+    models = models_pattern(match.model) if match.model else None
+    return RequestCondition(_path(match.path), _headers(match.headers), models, match.model, match.task)

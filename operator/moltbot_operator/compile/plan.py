@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from moltbot_operator.api import Failover, Rule
+from moltbot_operator.api import Failover, Rule, Selection
 from moltbot_operator.compile.backends import resolve
 from moltbot_operator.compile.consumers import consumer_limits, told_apart
 from moltbot_operator.compile.ir import Backend, Chain, Choice, Gateway, PlannedRule, Retry
 from moltbot_operator.compile.patterns import EVERY_PATH, RequestCondition, condition
 from moltbot_operator.compile.result import RuleReport
 from moltbot_operator.compile.sources import BackendRef, Problem, RouteSources
+from moltbot_operator.compile.tasks import AUTO, task_models
 
 __all__ = ["Plan", "plan"]
 
@@ -66,8 +67,10 @@ class _Planner:
             choices=choices if conditions else (),
             retry=_retry(rule.failover),
             consumers=self._consumers(used),
-            models=_models(rule, [backend for _, backend in candidates]),
+            models=_models(rule, [backend for _, backend in candidates], fallbacks),
             problem=problem,
+            latency=rule.selection is Selection.LOWEST_LATENCY,
+            auto=any(AUTO in match.model for match in rule.matches),
         )
         planned = replace(planned, kept=self._kept(rule, planned))
         return planned, RuleReport(rule.name, bool(planned.choices), problem)
@@ -176,12 +179,17 @@ def _chain(backends: Sequence[Backend], failover: Failover) -> Chain:
     return Chain((first, *others), direct=not (overwritten or cut_short or runs_out))
 
 
-def _models(rule: Rule, candidates: Sequence[Backend]) -> tuple[str, ...]:
-    """What a client may write as `model`: what the rule asks for, or else what its candidates are called."""
+def _models(rule: Rule, candidates: Sequence[Backend], fallbacks: Sequence[Backend]) -> tuple[str, ...]:
+    """What a client may write as `model`: what the rule asks for, or else what its candidates are called.
+
+    A rule that takes any name takes `auto` too, if each backend has a model of its own to put in its place.
+    """
     named = [name for match in rule.matches for name in match.model if not name.endswith("*")]
     if all(match.model for match in rule.matches) and rule.matches:
         return tuple(dict.fromkeys(named))
-    return tuple(dict.fromkeys([*named, *(backend.model or backend.ref.name for backend in candidates)]))
+    called = [backend.model or backend.ref.name for backend in candidates]
+    auto = [AUTO] if all(backend.model is not None for backend in (*candidates, *fallbacks)) else []
+    return tuple(dict.fromkeys([*named, *called, *auto]))
 
 
 def plan(sources: RouteSources) -> Plan:
@@ -206,6 +214,7 @@ def plan(sources: RouteSources) -> Plan:
         consumers=told_apart(sources.spec.consumers, loopback=sources.files.loopback),
         limits=consumer_limits(sources.spec.consumers),
         audit=sources.spec.audit,
+        task_models=task_models(rules, used.values(), sources),
     )
     reports = tuple(report for _, report in planned)
     return Plan(gateway, reports, planner.missing, ())

@@ -35,7 +35,11 @@ HEADERS = st.lists(
 MATCHES = st.lists(
     st.fixed_dictionaries(
         {"path": PATHS},
-        optional={"headers": HEADERS, "model": st.lists(MODELS, min_size=1, max_size=3, unique=True)},
+        optional={
+            "headers": HEADERS,
+            "model": st.lists(MODELS, min_size=1, max_size=3, unique=True),
+            "task": st.sampled_from(["Dialog", "Code", "Multimodal", "Embedding"]),
+        },
     ),
     max_size=3,
 )
@@ -64,6 +68,7 @@ def backends(draw, name):
                 "limits": st.sampled_from(
                     [{"maxConnections": 1}, {"maxConnections": 5, "maxPendingRequests": 5}]
                 ),
+                "capabilities": st.lists(st.sampled_from(["Dialog", "Code", "Embedding"]), unique=True),
                 "circuitBreaker": st.just({"errorRatePercent": 1}),
                 "timeouts": st.fixed_dictionaries({"firstByte": MILLISECONDS, "idle": MILLISECONDS}),
             },
@@ -94,6 +99,7 @@ def rules(draw, name):
         named[cut:],
         failover=failover,
         matches=draw(MATCHES),
+        selection=draw(st.sampled_from(["Weighted", "LowestLatency"])),
     )
 
 

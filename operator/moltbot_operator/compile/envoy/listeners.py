@@ -12,7 +12,9 @@ from moltbot_operator.compile.envoy.proto import Json, exact, extension, header
 from moltbot_operator.compile.envoy.replies import inner_replies, public_replies
 from moltbot_operator.compile.envoy.retry import limits
 from moltbot_operator.compile.envoy.routes import entry_routes, exact_map, final_routes, stored_routes
-from moltbot_operator.compile.envoy.script import script, writes_model
+from moltbot_operator.compile.envoy.script import script, tasks, writes_model
+from moltbot_operator.compile.envoy.task import task_header
+from moltbot_operator.compile.envoy.usage import usage_filter
 from moltbot_operator.compile.ir import Backend, Gateway
 from moltbot_operator.constants import BUFFER_BYTES
 
@@ -23,6 +25,7 @@ _NEVER_SENT_ON = (
     names.INNER,
     names.MODEL,
     names.ROUTE,
+    names.TASK,
     "cookie",
     "openai-organization",
     "openai-project",
@@ -97,7 +100,7 @@ def public_listener(gateway: Gateway, chains: dict[str, Chained]) -> Json:
         filters += access.authentication(gateway)
         filters.append(_remember(names.STATE_CONSUMER, f"%REQ({names.CONSUMER})%"))
     filters += limit_filters(gateway)
-    filters.append(script("public.lua"))
+    filters += [script("public.lua"), *usage_filter(gateway)]
     if any(rule.consumers is not None for rule in gateway.rules):
         filters.append(access.scope_filter())
     virtual_host = {
@@ -112,7 +115,9 @@ def public_listener(gateway: Gateway, chains: dict[str, Chained]) -> Json:
         "response_headers_to_add": [
             header("x-moltbot-backend", f"%UPSTREAM_METADATA({names.NAMESPACE}:name)%"),
             header("x-moltbot-attempts", "%UPSTREAM_REQUEST_ATTEMPT_COUNT%"),
+            *task_header(gateway),
         ],
+        **tasks(gateway),
     }
     manager = _manager(
         names.PUBLIC,

@@ -18,6 +18,7 @@ __all__ = [
     "SCRIPT",
     "STATE_CONSUMER",
     "STATE_PATH",
+    "TASK",
     "endpoint_id",
     "inner",
     "upstream",
@@ -25,6 +26,9 @@ __all__ = [
 
 PREFIX: Final = "x-mb-"
 """Headers of this prefix are the gateway's own: removed from what clients send, never sent to a provider."""
+
+TASK: Final = f"{PREFIX}task"
+"""The kind of task that the script found."""
 
 MODEL: Final = f"{PREFIX}model"
 """What the script found in the body: `=` and the model's name, or `-` for none."""

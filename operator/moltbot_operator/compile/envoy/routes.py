@@ -24,7 +24,8 @@ from moltbot_operator.compile.envoy.clusters import Chained
 from moltbot_operator.compile.envoy.overflow import plugin_name
 from moltbot_operator.compile.envoy.proto import Json, exact, header, regex, seconds, typed
 from moltbot_operator.compile.envoy.retry import policy, silence
-from moltbot_operator.compile.envoy.script import acts, draw, show
+from moltbot_operator.compile.envoy.script import acts, draw, learns, show
+from moltbot_operator.compile.envoy.usage import reads_events
 from moltbot_operator.compile.ir import Choice, Gateway, PlannedRule
 from moltbot_operator.compile.patterns import PathCondition, RequestCondition
 
@@ -140,20 +141,26 @@ def _no_method(method: str) -> Json:
 def _entries(rule: PlannedRule, condition: RequestCondition, chains: dict[str, Chained]) -> list[Json]:
     routes = []
     more: tuple[Json, ...] = ()
-    if condition.models is not None:
+    if condition.scanned:
         unseen = {"name": names.MODEL, "present_match": False}
         scan = answer(_match(condition, unseen), answers.unfinished(), name=rule.name)
-        routes.append({**scan, "typed_per_filter_config": acts("scan")})
+        routes.append({**scan, "typed_per_filter_config": acts("scan") | reads_events()})
+    if condition.models is not None:
         more = (regex(names.MODEL, f"=(?:{condition.models})"),)
+    if condition.task is not None:
+        more = (*more, exact(names.TASK, str(condition.task)))
     match = _match(condition, *more)
     if not rule.choices:
         cause = "" if rule.problem is None else rule.problem.message
         routes.append(answer(match, answers.refused(rule.name, cause), name=rule.name))
     elif rule.drawn:
         route = answer(match, answers.unfinished(), name=rule.name)
-        routes.append({**route, "metadata": draw(rule), "typed_per_filter_config": acts("draw")})
+        reads = reads_events() if any(rule.reads(choice) for choice in rule.choices) else {}
+        routes.append({**route, "metadata": draw(rule), "typed_per_filter_config": acts("draw") | reads})
     else:
-        routes.append(_final(match, rule, rule.choices[0], chains))
+        # what was scanned has woken the script, which may read the answer too
+        learnt = learns(rule, rule.choices[0]) if condition.scanned else {}
+        routes.append(_final(match, rule, rule.choices[0], chains, learnt))
     return routes
 
 
@@ -162,7 +169,7 @@ def final_routes(gateway: Gateway, chains: dict[str, Chained]) -> dict[str, Json
     if gateway.closed:
         return {}
     routes = {
-        rule.final(number): _final({"prefix": "/"}, rule, choice, chains)
+        rule.final(number): _final({"prefix": "/"}, rule, choice, chains, learns(rule, choice))
         for rule in gateway.every_rule
         if rule.drawn
         for number, choice in enumerate(rule.choices)
@@ -208,7 +215,7 @@ def _shown(gateway: Gateway) -> Json:
     return show({name: _usable(gateway, name or gateway.anonymous or "") for name in names})
 
 
-def _final(match: Json, rule: PlannedRule, choice: Choice, chains: dict[str, Chained]) -> Json:
+def _final(match: Json, rule: PlannedRule, choice: Choice, chains: dict[str, Chained], learnt: Json) -> Json:
     chain = chains[choice.chain.label]
     action: Json = {
         "timeout": "0s",
@@ -231,5 +238,5 @@ def _final(match: Json, rule: PlannedRule, choice: Choice, chains: dict[str, Cha
         "route": action,
         "response_headers_to_add": [header("x-moltbot-rule", rule.name)],
     }
-    allowed = scope(rule)
-    return {**route, "typed_per_filter_config": allowed} if allowed else route
+    filters = scope(rule) | learnt
+    return {**route, "typed_per_filter_config": filters} if filters else route

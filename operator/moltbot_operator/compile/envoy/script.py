@@ -4,19 +4,26 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from typing import Final
 
 from moltbot_operator.compile import answers
 from moltbot_operator.compile.envoy import names
 from moltbot_operator.compile.envoy.proto import Json, extension, typed
-from moltbot_operator.compile.ir import PlannedRule
+from moltbot_operator.compile.ir import Choice, Gateway, PlannedRule
 
-__all__ = ["acts", "draw", "script", "show", "writes_model"]
+__all__ = ["acts", "draw", "learns", "script", "show", "tasks", "writes_model"]
+
+
+_PARTS: Final[dict[str, tuple[str, ...]]] = {
+    "public.lua": ("scan.lua", "task.lua", "latency.lua", "usage.lua"),
+    "inner.lua": ("scan.lua",),
+}
 
 
 @cache
 def _source(name: str) -> str:
     folder = files("moltbot_operator.compile").joinpath("lua")
-    return "\n".join(folder.joinpath(part).read_text("utf-8") for part in ("scan.lua", name))
+    return "\n".join(folder.joinpath(part).read_text("utf-8") for part in (*_PARTS[name], name))
 
 
 def script(name: str) -> Json:
@@ -56,7 +63,27 @@ def draw(rule: PlannedRule) -> Json:
         "to": [rule.final(number) for number in range(len(upto))],
         "models": ["" if model is None else json.dumps(model) for model in models],
     }
+    if rule.by_latency:
+        plan["backends"] = [choice.chain.first.label for choice in rule.choices]
+        plan["weights"] = [choice.weight for choice in rule.choices]
     return {"filter_metadata": {names.SCRIPT: {"draw": plan}}}
+
+
+def learns(rule: PlannedRule, choice: Choice) -> Json:
+    """`typed_per_filter_config` of a final route: what the script reads of the answer. Empty if nothing."""
+    context = {}
+    if rule.by_latency:
+        context["learn"] = choice.chain.first.label
+    if rule.reads(choice):
+        context["usage"] = "tokens"
+    return _awake(**context) if context else {}
+
+
+def tasks(gateway: Gateway) -> Json:
+    """`metadata` of the public virtual host: the models that tell the kind of task. Empty if no rule asks."""
+    if gateway.task_models is None:
+        return {}
+    return {"metadata": {"filter_metadata": {names.SCRIPT: {"tasks": {"models": dict(gateway.task_models)}}}}}
 
 
 def show(models: Mapping[str, Sequence[str]]) -> Json:

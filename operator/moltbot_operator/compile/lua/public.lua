@@ -1,5 +1,5 @@
--- Acts where Envoy's route table alone can't: matches the model in the body, draws a candidate by weight, writes the
--- candidate's model into the body, lists a consumer's models and answers for one. Routes say what is to be done: `act`
+-- Acts where Envoy's route table alone can't: matches the model in the body and the kind of task, draws a candidate by
+-- weight or latency, writes the candidate's model into the body, lists a consumer's models and answers for one. Routes say what is to be done: `act`
 -- in the filter context of the first route; `draw`, or the models to `show`, in the metadata of the rule's route.
 -- An error here would let the request go on, so the routes that need this script lead nowhere without it.
 
@@ -29,6 +29,32 @@ local function draw(upto)
   return last
 end
 
+-- Models that tell the kind of task, by name; false where no rule asks for it. They never change within a process.
+local task_models
+
+local function models_of_tasks(handle)
+  if task_models == nil then
+    local tasks = handle:virtualHost():metadata():get("tasks")
+    task_models = tasks and tasks["models"] or false
+  end
+  return task_models
+end
+
+-- Names the kind of task for the routes; false if the client's header names none and the request has been refused.
+local function classify(handle, header, path, name, content)
+  local task, why = task_of(header, path, name, content, task_models)
+  if not task then
+    refuse(handle, "400", "The header x-moltbot-task must be Dialog, Code, Multimodal or Embedding.", nil)
+    return false
+  end
+  local data = handle:streamInfo():dynamicMetadata()
+  data:set("moltbot", "task", task)
+  data:set("moltbot", "task_reason", why)
+  data:set("moltbot", "task_verdict", task .. ";reason=" .. why)
+  handle:headers():replace("x-mb-task", task)
+  return true
+end
+
 local function list_models(handle)
   local headers = handle:headers()
   headers:replace("x-mb-route", "models:" .. (headers:get("x-mb-consumer") or ""))
@@ -53,17 +79,30 @@ function envoy_on_request(handle)
   if act == "model" then return show_model(handle) end
   local content, going, name
   if act == "scan" then
-    content, going = read(handle)
+    local headers, tasks = handle:headers(), models_of_tasks(handle)
+    local header, path = headers:get("x-moltbot-task"), headers:get(":path")
+    content, going = read(handle, tasks and TELLING)
     if not going then return end
     name = asked(handle, content)
     if name == false then return end
+    if tasks and not classify(handle, header, path, name, content) then return end
     handle:headers():replace("x-mb-model", name and "=" .. name or "-")
     handle:clearRouteCache()
   end
   local plan = handle:metadata():get("draw")
   if not plan then return end -- a rule that needs nothing more takes the request, or none does
-  local number = draw(plan["upto"])
+  local number
+  if plan["backends"] then
+    local now = handle:timestamp()
+    number = draw_fastest(plan, now)
+    handle:streamInfo():dynamicMetadata():set("moltbot", "began", now)
+  else
+    number = draw(plan["upto"])
+  end
   local model = plan["models"][number]
+  if model == "" and name == "auto" then
+    return refuse(handle, "400", "This backend has no model of its own to take for auto: name a model.", "model")
+  end
   if model ~= "" then
     if act ~= "scan" then
       content, going = read(handle)
@@ -73,4 +112,12 @@ function envoy_on_request(handle)
   end
   handle:headers():replace("x-mb-route", plan["to"][number])
   handle:clearRouteCache()
+end
+
+-- Final routes say what is to be learnt from the answer: the backend drawn by latency, or its usage.
+function envoy_on_response(handle)
+  local context = handle:filterContext()
+  local drawn, usage = context:get("learn"), context:get("usage")
+  if drawn then learn_from(handle, drawn) end
+  if usage then count_tokens(handle) end
 end

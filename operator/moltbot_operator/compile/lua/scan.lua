@@ -40,11 +40,11 @@ local DEEPEST = 10000
 local closing = {}
 
 -- true, and where the value of "model" begins and ends (its quotes included; nil if there is none);
--- or false and what is wrong with the text.
-local function scan(text)
+-- or false and what is wrong with the text. `spans` gets where the values of its `telling` keys are.
+local function scan(text, spans)
   local at, code = skip_space(text, 1)
   if code ~= 123 then return false, "The request body is no JSON object." end
-  local depth, key, from, to = 1, true, nil, nil
+  local depth, key, from, to, open = 1, true, nil, nil, nil
   closing[1] = 125
   at = at + 1
   while true do
@@ -54,6 +54,12 @@ local function scan(text)
       if not next then return false, "The request body is no JSON: a string is not closed." end
       if depth == 1 and key then
         key = false
+        if spans then
+          if open then open.to = at end
+          local telling = next - at - 2 <= LONGEST_KEY and plain(sub(text, at + 1, next - 2))
+          open = telling and spans.telling[telling] and { from = next, to = #text } or nil
+          if open then spans[telling] = open end
+        end
         local first = byte(text, at + 1)
         local called = next - at - 2 <= LONGEST_KEY
           and (first == 109 or first == 77 or first == 92 and find(text, "^\\u00[46][dD]", at + 1))
@@ -120,8 +126,8 @@ end
 
 -- The body and its text; nil if there is none or it is to be passed on unread (uploads). What the content type says
 -- is not believed: a backend may read JSON whatever it says, and would get a model that nobody looked at.
--- The second result is false where a refusal has been sent.
-local function read(handle)
+-- The second result is false where a refusal has been sent. `telling`: keys whose values are to be found, see scan.
+local function read(handle, telling)
   local headers = handle:headers()
   if is_upload(headers) then return nil, true end
   local kind = (headers:get("content-type") or ""):lower()
@@ -133,9 +139,10 @@ local function read(handle)
     return nil, false
   end
   local text = body:getBytes(0, body:length())
-  local sound, right, from, to = pcall(scan, text)
+  local spans = telling and { telling = telling }
+  local sound, right, from, to = pcall(scan, text, spans)
   if not sound then right, from = false, "The request body can't be read." end
-  if right then return { body = body, text = text, from = from, to = to }, true end
+  if right then return { body = body, text = text, from = from, to = to, spans = spans }, true end
   if find(kind, "json", 1, true) or find(text, "^%s*{") then
     refuse(handle, "400", from, from == "The model must be a string." and "model" or nil)
     return nil, false
