@@ -34,7 +34,12 @@ LABEL_ROUTE: Final = "moltbot.io/route"
 LABEL_REVISION: Final = "moltbot.io/revision"
 """Revision that an object belongs to."""
 
+LABEL_BACKEND: Final = "moltbot.io/backend"
+"""Name of the owning ModelBackend (same namespace)."""
+
 COMPONENT_GATEWAY: Final = "gateway"
+
+COMPONENT_SIGNING_KEY: Final = "signing-key"
 
 PORT_GATEWAY: Final = 8080
 """Envoy's public listener in the pod."""

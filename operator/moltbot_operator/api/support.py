@@ -21,8 +21,6 @@ __all__ = ["unsupported_backend", "unsupported_route"]
 def unsupported_backend(spec: ModelBackendSpec) -> list[str]:
     """Fields used by a backend that are not implemented yet, as in `rotation`."""
     found = []
-    if spec.auth.jwt is not None and spec.auth.jwt.signing_key.managed:
-        found.append("auth.jwt.signingKey.managed")
     if spec.rotation is not None:
         found.append("rotation")
     if spec.limits is not None and spec.limits.requests_per_second is not None:

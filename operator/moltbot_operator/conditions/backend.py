@@ -10,8 +10,13 @@ from moltbot_operator.objectives import Verdict
 
 __all__ = ["BackendFacts", "backend_conditions"]
 
-_CREDENTIAL_REASONS = {Reason.SECRET_NOT_FOUND, Reason.SECRET_KEY_NOT_FOUND, Reason.SECRET_VALUE_UNUSABLE}
-
+_CREDENTIAL_REASONS = {
+    Reason.SECRET_NOT_FOUND,
+    Reason.SECRET_KEY_NOT_FOUND,
+    Reason.SECRET_VALUE_UNUSABLE,
+    Reason.NAME_TAKEN,
+    Reason.APPLY_REJECTED,
+}
 
 _OBJECTIVES_REASONS = {
     Verdict.MET: Reason.OBJECTIVES_MET,
@@ -31,13 +36,15 @@ class BackendFacts:
 
     `refused`: why the spec can't be used at all. `unresolved`: references that are missing or unusable,
     the credential's among them. `needs_credential`: auth.type is not None. `objectives`: the verdict on
-    them and what is said of it; None if the spec has none.
+    them and what is said of it; None if the spec has none. `jwks`: `namespace/name` of the ConfigMap with the
+    public half of a managed signing key.
     """
 
     refused: Problem | None
     unresolved: Sequence[Problem]
     needs_credential: bool
     objectives: tuple[Verdict, str] | None
+    jwks: str | None = None
 
 
 def backend_conditions(facts: BackendFacts) -> list[Statement]:
@@ -76,7 +83,10 @@ def _credential(facts: BackendFacts) -> Statement:
         reason = known_reason(problem.reason)
         if reason in _CREDENTIAL_REASONS:
             return Statement(kind, "False", reason, problem.message)
-    return Statement(kind, "True", Reason.CREDENTIAL_READY, "The credential is in its Secret.")
+    said = "The credential is in its Secret."
+    if facts.jwks is not None:
+        said = f"A managed key signs the tokens: give the provider the JWKS of ConfigMap {facts.jwks}."
+    return Statement(kind, "True", Reason.CREDENTIAL_READY, said)
 
 
 def _objectives(facts: BackendFacts) -> Statement:

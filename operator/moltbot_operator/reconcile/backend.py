@@ -1,4 +1,7 @@
-"""One ModelBackend: is it valid, is its credential there, who uses it. It owns no objects."""
+"""One ModelBackend: is it valid, is its credential there, who uses it.
+
+It owns no objects but a managed signing key and its JWKS (see signing_keys.py).
+"""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -19,6 +22,7 @@ from moltbot_operator.reconcile.gather import Gatherer
 from moltbot_operator.reconcile.problems import backend_places, backend_problems
 from moltbot_operator.reconcile.publish import Publisher
 from moltbot_operator.reconcile.references import references_of
+from moltbot_operator.reconcile.signing_keys import SigningKeys
 from moltbot_operator.reconcile.specs import BackendSpecs
 from moltbot_operator.reconcile.watch_objectives import LOOK, ObjectivesWatch, observed_status
 
@@ -40,6 +44,7 @@ class BackendReconciler:
         self._clock = clock
         self._specs = BackendSpecs()
         self._gatherer = Gatherer(cache, ContentsMemo(cluster, cache), self._specs)
+        self._signing_keys = SigningKeys(cluster, cache)
         self._objectives = ObjectivesWatch(cluster, cache)
         self._publisher = Publisher(cluster, cache, MODEL_BACKEND)
 
@@ -63,6 +68,9 @@ class BackendReconciler:
             unresolved = backend_problems(ref, spec, found)
             endpoint, unresolvable = _endpoint(spec, key.namespace)
             refused = refused or unresolvable
+        key_made = await self._signing_keys.ensure(manifest, spec) if spec and not refused else None
+        if key_made and key_made.problem:
+            unresolved = [key_made.problem, *unresolved]
         now, shown = self._clock(), None
         if spec is not None and spec.objectives is not None and refused is None:
             shown = await self._objectives.look(manifest, spec.objectives, now)
@@ -72,6 +80,7 @@ class BackendReconciler:
             refused=refused,
             unresolved=unresolved,
             needs_credential=spec is not None and spec.auth.type is not AuthType.NONE,
+            jwks=f"{key.namespace}/{key_made.jwks}" if key_made and key_made.jwks else None,
             objectives=(shown.verdict, shown.message) if shown else None,
         )
         meta, before = manifest["metadata"], (manifest.get("status") or {}).get("conditions") or []
@@ -83,7 +92,12 @@ class BackendReconciler:
             "routes": len(references_of(self._cache).routes_of.get(ref, ())),
             "observed": observed_status(shown) if shown else None,
         }
-        await self._publisher.publish(manifest, status, condition_announcements(before, conditions))
+        announcements = condition_announcements(before, conditions)
+        if key_made and key_made.made:
+            announcements = [key_made.made, *announcements]
+        await self._publisher.publish(manifest, status, announcements)
+        if key_made and key_made.again:
+            return key_made.again
         return LOOK if shown else None
 
 

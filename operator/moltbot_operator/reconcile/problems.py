@@ -41,7 +41,7 @@ Place = tuple[str, str]
 def backend_places(spec: ModelBackendSpec) -> list[Place]:
     """Secrets and ConfigMaps that a backend names, all in its own namespace."""
     places: list[Place] = []
-    if (secret := secret_ref("", spec)) is not None and not _managed(spec):
+    if not _managed(spec) and (secret := secret_ref("", spec)) is not None:
         places.append(("Secret", secret.name))
     if spec.auth.oauth2 and (token_ca := spec.auth.oauth2.ca_ref):
         places.append((str(token_ca.kind), token_ca.name))
@@ -55,7 +55,7 @@ def backend_problems(
 ) -> list[Problem]:
     """Missing or unusable references of a backend, the credential's first."""
     problems: list[Problem | None] = []
-    if (secret := secret_ref(ref.name, spec)) is not None and not _managed(spec):
+    if not _managed(spec) and (secret := secret_ref(ref.name, spec)) is not None:
         place = ("Secret", secret.name)
         contents, field = found.get(place), f"ModelBackend {ref}: spec.auth.{_FIELDS[spec.auth.type]}"
         if spec.auth.jwt and contents is not None:

@@ -37,7 +37,7 @@ class Client(ClientMixin):
         return scope if set(scope_to_list(scope)) <= self.scopes else None
 
     def check_client_secret(self, client_secret):
-        return any(hmac.compare_digest(client_secret, known) for known in self.secrets)
+        return any(hmac.compare_digest(client_secret.encode(), known.encode()) for known in self.secrets)
 
     def check_endpoint_auth_method(self, method, endpoint):
         return endpoint == "token" and method in self.methods

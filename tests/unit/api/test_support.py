@@ -30,7 +30,7 @@ SECRET = {"name": "a", "key": "b"}
                 },
                 "rotation": {"issuer": {"type": "ManagedKey"}},
             },
-            ["auth.jwt.signingKey.managed", "rotation"],
+            ["rotation"],
         ),
         (
             {"limits": {"requestsPerSecond": 5, "burst": 5}},

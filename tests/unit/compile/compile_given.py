@@ -10,11 +10,22 @@ from moltbot_operator.compile import (
     compile_route,
 )
 
-__all__ = ["backend", "clusters", "compiled", "ref", "rule", "sources", "walk"]
+__all__ = ["backend", "clusters", "compiled", "jwt", "oauth2", "ref", "rule", "sources", "walk"]
 
 
 def ref(name):
     return BackendRef.parse(name, "default")
+
+
+def oauth2(secret="client", **more):  # noqa: S107
+    given = {"tokenUrl": "https://login.example/token", "clientId": "gateway", **more}
+    return {"type": "OAuth2", "oauth2": {**given, "clientSecretRef": {"name": secret, "key": "secret"}}}
+
+
+def jwt(secret="signing", **more):  # noqa: S107
+    key = {"secretRef": {"name": secret, "key": "pem"}} if secret else {"managed": True}
+    claims = {"issuer": "i", "subject": "s", "audience": "a"}
+    return {"type": "JWT", "jwt": {**claims, "signingKey": key, **more}}
 
 
 def backend(name, problem=None, *, secret=None, **spec):

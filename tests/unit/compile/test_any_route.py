@@ -3,7 +3,7 @@ a configuration that real Envoy takes.
 """
 
 import pytest
-from compile_given import backend, compiled, rule
+from compile_given import backend, compiled, jwt, oauth2, rule
 from envoy_check import dangling, refusal
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -45,6 +45,25 @@ MATCHES = st.lists(
 )
 
 
+TOKENS = st.one_of(
+    st.builds(
+        oauth2,
+        st.sampled_from(["one", "two"]),
+        scopes=st.lists(st.sampled_from(["a", "b"]), unique=True),
+        caRef=st.fixed_dictionaries(
+            {"name": st.just("corp"), "kind": st.sampled_from(["Secret", "ConfigMap"])}
+        ),
+        clientAuthentication=st.sampled_from(["ClientSecretBasic", "ClientSecretPost"]),
+    ),
+    st.builds(
+        jwt,
+        st.sampled_from(["one", None]),
+        ttl=st.sampled_from(["30s", "24h"]),
+        algorithm=st.sampled_from(["ES256", "ES384", "RS256", "PS256", "EdDSA"]),
+    ),
+)
+
+
 @st.composite
 def backends(draw, name):
     more = draw(
@@ -53,6 +72,7 @@ def backends(draw, name):
             optional={
                 "model": MODELS.filter(lambda model: "*" not in model),
                 "secret": st.sampled_from(["one", "two"]),
+                "auth": TOKENS,
                 "endpoint": st.sampled_from(
                     [
                         {"url": "https://api.example.com"},
