@@ -9,7 +9,7 @@ from gateway_bed import backend, route, rule, serving, until
 from moltbot_provider import Provider
 
 KEYS = {"pro": "key-pro", "max": "key-max", "code": "key-code"}
-QUICK = {"perTryTimeout": "300ms", "backoff": {"base": "1ms", "max": "5ms"}}
+QUICK = {"perTryTimeout": "20s", "backoff": {"base": "1ms", "max": "5ms"}}
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ async def send(bed, count, **headers):
 
 
 async def test_shares_follow_the_weights(providers, tmp_path):
-    async with serving(*sample(providers, perTryTimeout="20s"), folder=tmp_path) as bed:
+    async with serving(*sample(providers), folder=tmp_path) as bed:
         answers = await send(bed, 2000, authorization="Bearer consumer")
     assert {answer.status_code for answer in answers} == {200}
     served = Counter(answer.headers["x-moltbot-backend"] for answer in answers)
@@ -82,11 +82,12 @@ async def test_shares_follow_the_weights(providers, tmp_path):
 
 @pytest.mark.parametrize("fault", ["refuse", "status", "hang", "reset_before_headers"])
 async def test_fallback_serves_everything_while_both_candidates_are_down(providers, tmp_path, fault):
-    async with serving(*sample(providers), folder=tmp_path) as bed:
+    limit = {"perTryTimeout": "2s"} if fault == "hang" else {}  # enough for the healthy one on a busy machine
+    async with serving(*sample(providers, **limit), folder=tmp_path) as bed:
         assert (await bed.chat("/tech/v1/chat/completions")).status_code == 200
         for name in ("pro", "max"):
             await providers[name].fault(fault)
-        answers = await send(bed, 60)
+        answers = await send(bed, 20 if fault == "hang" else 60)
         assert {answer.status_code for answer in answers} == {200}
         assert {answer.headers["x-moltbot-backend"] for answer in answers} == {"code"}
         assert {answer.headers["x-moltbot-attempts"] for answer in answers} == {"3"}
@@ -199,7 +200,7 @@ async def test_a_full_backend_spills_to_the_next_and_loses_nothing(tmp_path):
     limits = {"maxConnections": 4}
     async with Provider(name="a", delay=0.3) as a, Provider(name="b", delay=0.3) as b:
         objects = [
-            route(rule("all", {"a": 1, "b": 0}, failover=QUICK | {"perTryTimeout": "20s"})),
+            route(rule("all", {"a": 1, "b": 0}, failover=QUICK)),
             *backend("a", a.url, limits=limits),
             *backend("b", b.url),
         ]
@@ -228,9 +229,7 @@ async def test_a_full_backend_without_another_is_a_503_at_once(tmp_path):
 async def test_a_full_fallback_is_passed_over(tmp_path):
     async with Provider(name="a") as a, Provider(name="b", delay=0.5) as b, Provider(name="c") as c:
         objects = [
-            route(
-                rule("all", ["a"], ["b", "c"], failover=QUICK | {"perTryTimeout": "20s", "retryOn": ["429"]})
-            ),
+            route(rule("all", ["a"], ["b", "c"], failover=QUICK | {"retryOn": ["429"]})),
             *backend("a", a.url),
             *backend("b", b.url, limits={"maxConnections": 1}),
             *backend("c", c.url),

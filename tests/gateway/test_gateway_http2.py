@@ -103,7 +103,7 @@ async def test_attempts_pass_between_http1_and_http2_both_ways(corp, tmp_path):
 async def test_a_silent_attempt_ends_after_its_limit_and_its_stream_is_reset(corp, tmp_path):
     async with upstream("a", tmp_path, corp) as (served, a), Provider(name="b") as b:
         objects = [
-            route(rule("all", ["a"], ["b"], failover={**QUICK, "perTryTimeout": "300ms"})),
+            route(rule("all", ["a"], ["b"], failover={**QUICK, "perTryTimeout": "2s"})),
             *to("a", served),
             *backend("b", b.url),
             trusting(corp),

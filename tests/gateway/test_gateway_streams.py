@@ -1,6 +1,5 @@
 """Streams: chunks one by one, no buffering, no clean end of a broken one."""
 
-import itertools
 import time
 
 import httpx
@@ -30,7 +29,7 @@ def objects(*providers, **failover):
                 provider.name,
                 provider.url,
                 model=f"{provider.name}-v1",
-                timeouts={"idle": "1s", "firstByte": "1s"},
+                timeouts={"idle": "2s", "firstByte": "2s"},
             )
         ],
     ]
@@ -56,18 +55,17 @@ async def test_events_arrive_one_by_one(tmp_path, attempts):
         found = await events(bed)
     assert found[-1][1] == "[DONE]"
     assert len(found) >= 6
-    gaps = [later[0] - earlier[0] for earlier, later in itertools.pairwise(found[:-1])]
-    assert min(gaps) > GAP / 3
+    assert found[-2][0] - found[0][0] > GAP * (len(found) - 2) / 2
 
 
 async def test_a_stream_longer_than_the_attempt_timeout_is_not_cut(tmp_path):
     async with (
         Provider(name="a", event_gap=0.4) as a,
-        serving(*objects(a, perTryTimeout="500ms"), folder=tmp_path) as bed,
+        serving(*objects(a, perTryTimeout="1500ms"), folder=tmp_path) as bed,
     ):
         found = await events(bed)
     assert found[-1][1] == "[DONE]"
-    assert found[-1][0] - found[0][0] > 1
+    assert found[-1][0] - found[0][0] > 1.6
 
 
 async def test_failover_happens_before_the_first_byte_only(tmp_path):
@@ -86,7 +84,7 @@ async def test_failover_happens_before_the_first_byte_only(tmp_path):
         begin = time.monotonic()
         with pytest.raises(httpx.RemoteProtocolError):
             await events(bed)
-        assert 0.5 < time.monotonic() - begin < 10
+        assert 1.5 < time.monotonic() - begin < 20
         assert len(b.requests) == seen
 
 

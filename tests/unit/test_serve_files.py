@@ -141,7 +141,8 @@ def test_which_route(given):
 def test_what_is_not_supported_yet(given):
     with pytest.raises(InvalidInput, match="not supported yet"):
         sources(given(route(worker={}), backend("a")))
-    assert problem(given(route(), backend("a", limits={"requestsPerSecond": 1}))) == "NotSupportedYet"
+    rotated = backend("a", auth=keyed(), rotation={"issuer": {"type": "External"}})
+    assert problem(given(route(), rotated)) == "NotSupportedYet"
 
 
 def test_missing_credentials(given):

@@ -29,14 +29,15 @@ class BackoffStrategy(StrEnum):
 
 
 class Backoff(ApiModel):
-    """The pause before a further attempt, with full jitter; a Retry-After of the backend goes before it."""
+    """The pause before a further attempt, with full jitter."""
 
     strategy: BackoffStrategy = BackoffStrategy.EXPONENTIAL
     """Exponential: doubles with each attempt, up to max."""
     base: Annotated[timedelta, DurationBounds("1ms", "1m")] = timedelta(milliseconds=100)
     """Pause before the first further attempt."""
     max: Annotated[timedelta, DurationBounds("1ms", "10m")] = timedelta(seconds=2)
-    """Longest pause."""
+    """Longest pause. Before the same backend is asked again, its Retry-After is waited for if it is not
+    longer, else its answer goes to the client."""
 
     checks = (
         Check(
@@ -121,7 +122,9 @@ class Failover(ApiModel):
     """When and how a failed attempt is made again, at the next candidate or fallback."""
 
     max_retries: Annotated[int, Field(strict=True, ge=0, le=10)] = 3
-    """Further attempts after the first; 0 for none."""
+    """Further attempts after the first; 0 for none. They go to the other candidates and the fallbacks in
+    turn, then again to the last one. A backend above its rate is passed over and uses none up, up to the
+    number of backends."""
     backoff: Backoff = Backoff()
     """The pause before each further attempt."""
     per_try_timeout: Duration | None = None

@@ -23,10 +23,6 @@ def unsupported_backend(spec: ModelBackendSpec) -> list[str]:
     found = []
     if spec.rotation is not None:
         found.append("rotation")
-    if spec.limits is not None and spec.limits.requests_per_second is not None:
-        found.append("limits.requestsPerSecond")
-    if spec.limits is not None and spec.limits.burst is not None:
-        found.append("limits.burst")
     return found
 
 

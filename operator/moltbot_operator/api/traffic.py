@@ -16,7 +16,7 @@ class Limits(ApiModel):
     """What the backend can take; traffic above spills to the next backend of the rule."""
 
     requests_per_second: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
-    """Requests a second, per gateway pod."""
+    """Requests a second, per gateway pod; those above go to the next backend, or get 429 if there is none."""
     burst: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
     """Requests that may come at once above the rate; by default one second's worth."""
     max_connections: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None

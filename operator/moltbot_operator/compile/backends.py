@@ -1,7 +1,8 @@
 """From a ModelBackend to what the data plane needs to know of it."""
 
-from moltbot_operator.api import ModelBackendSpec, Protocol
+from moltbot_operator.api import Limits, ModelBackendSpec, Protocol
 from moltbot_operator.api.endpoint import ResolvedEndpoint, resolve_endpoint, url_host
+from moltbot_operator.compile.consumers import Limit
 from moltbot_operator.compile.credentials import credential
 from moltbot_operator.compile.ir import Backend, Verification
 from moltbot_operator.compile.local import is_local
@@ -55,11 +56,18 @@ def resolve(ref: BackendRef, sources: RouteSources) -> Backend | Problem:
         credential=credential(ref, spec, sources.files),
         max_connections=None if limits is None else limits.max_connections,
         max_pending=None if limits is None else limits.max_pending_requests,
+        rate=_rate(limits),
         breaker=spec.circuit_breaker,
         connect=timeouts.connect,
         first_byte=timeouts.first_byte,
         idle=timeouts.idle,
     )
+
+
+def _rate(limits: Limits | None) -> Limit | None:
+    if limits is None or limits.requests_per_second is None:
+        return None
+    return Limit(limits.requests_per_second, limits.burst or limits.requests_per_second)
 
 
 def _protocol(spec: ModelBackendSpec, endpoint: ResolvedEndpoint) -> Protocol:

@@ -93,6 +93,7 @@ class Backend:
     credential: UpstreamCredential | None
     max_connections: int | None
     max_pending: int | None
+    rate: Limit | None
     breaker: CircuitBreaker | None
     connect: timedelta
     first_byte: timedelta
@@ -114,6 +115,10 @@ class Chain:
 
     backends: tuple[Backend, ...]
     direct: bool
+    attempts: int = 1
+    """The most that are made. More than there are backends: the last one is asked again."""
+    wait: timedelta = timedelta(0)
+    """How long one attempt may take until its headers."""
 
     @property
     def first(self) -> Backend:
@@ -133,7 +138,13 @@ class Chain:
     @property
     def label(self) -> str:
         """Unique among chains."""
-        return ("" if self.direct else "~") + " ".join(backend.label for backend in self.backends)
+        again = f" {self.attempts} {self.wait}" if self.repeats else ""
+        return ("" if self.direct else "~") + " ".join(backend.label for backend in self.backends) + again
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the last backend may be asked again within a request."""
+        return self.attempts > len(self.backends)
 
 
 @dataclass(frozen=True)
@@ -149,6 +160,7 @@ class Retry:
     """When a further attempt is made, and how long each may take until its headers."""
 
     retries: int
+    """As the rule says; a chain may be made for more attempts, see plan.py."""
     on: frozenset[RetryCondition]
     base: timedelta
     maximum: timedelta

@@ -169,14 +169,22 @@ def _chain(backends: Sequence[Backend], failover: Failover) -> Chain:
     """The order of attempts.
 
     Direct, unless a later backend takes the client's model name, which the first would overwrite, or waits
-    longer for its first byte than the first may; or the first is sent tokens, which may run out: only the
-    inner tier's answer that there is no credential leads to a further attempt.
+    longer for its first byte than the first may; or the first has a rate, which the inner tier counts, or is
+    sent tokens, which may run out: only the inner tier's answer that there is no credential leads to a
+    further attempt.
+
+    A backend above its rate uses up an attempt without being asked, so there is one more for each of those.
     """
     first, *others = dict.fromkeys(backends)
     overwritten = first.model is not None and any(backend.model is None for backend in others)
     cut_short = failover.per_try_timeout is None and any(b.first_byte > first.first_byte for b in others)
     runs_out = bool(others) and first.credential is not None and first.credential.token is not None
-    return Chain((first, *others), direct=not (overwritten or cut_short or runs_out))
+    direct = first.rate is None and not (overwritten or cut_short or runs_out)
+    every, wanted = (first, *others), 1 + failover.max_retries
+    spilling = sum(backend.rate is not None for backend in every[:-1])
+    attempts = max(wanted, min(len(every), wanted + spilling))
+    wait = failover.per_try_timeout or max(backend.first_byte for backend in every)
+    return Chain(every, direct, attempts, wait)
 
 
 def _models(rule: Rule, candidates: Sequence[Backend], fallbacks: Sequence[Backend]) -> tuple[str, ...]:

@@ -86,7 +86,12 @@ def backends(draw, name):
                     ]
                 ),
                 "limits": st.sampled_from(
-                    [{"maxConnections": 1}, {"maxConnections": 5, "maxPendingRequests": 5}]
+                    [
+                        {"maxConnections": 1},
+                        {"maxConnections": 5, "maxPendingRequests": 5},
+                        {"requestsPerSecond": 1},
+                        {"requestsPerSecond": 5, "burst": 50, "maxConnections": 5},
+                    ]
                 ),
                 "capabilities": st.lists(st.sampled_from(["Dialog", "Code", "Embedding"]), unique=True),
                 "circuitBreaker": st.just({"errorRatePercent": 1}),

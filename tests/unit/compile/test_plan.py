@@ -1,9 +1,15 @@
 """Which backends serve a rule, in which order, by which clusters."""
 
+import re
+
 import pytest
 from compile_given import backend, clusters, compiled, ref, rule, walk
 
 from moltbot_operator.compile import Files
+from moltbot_operator.compile.envoy.retry import up_to
+
+AGAIN_B = "x_b|59750000|/v1"
+"""b by the inner tier, before it is asked again: may be silent for 59.75 s, less than the route waits."""
 
 
 def test_each_candidate_has_its_own_order():
@@ -21,23 +27,41 @@ def test_the_last_entry_takes_the_attempts_that_are_left():
     found = clusters(
         compiled([rule("r", ["a"], ["b"], failover={"maxRetries": 4})], [backend("a"), backend("b")])
     )
-    assert found["chain_0"] == ["up_a", "x_b", "x_b", "x_b", "x_b"]
+    assert found["chain_0"] == ["up_a", *[AGAIN_B] * 4]
 
 
 def test_a_weight_of_zero_takes_further_attempts_only():
     found = clusters(compiled([rule("r", {"a": 1, "b": 0})], [backend("a"), backend("b")]))
     assert {name: members for name, members in found.items() if members} == {
-        "chain_0": ["up_a", "x_b", "x_b", "x_b"]
+        "chain_0": ["up_a", *[AGAIN_B] * 3]
     }
 
 
-def test_equal_chains_are_shared_and_long_enough_for_every_rule():
+def test_equal_chains_are_shared_and_others_are_as_long_as_their_attempts():
     rules = [
         rule("one", ["a"], ["b"], failover={"maxRetries": 1}),
+        rule("same", ["a"], ["b"], failover={"maxRetries": 0}, matches=[{"model": ["s"]}]),
         rule("two", ["a"], ["b"], failover={"maxRetries": 5}, matches=[{"model": ["m"]}]),
     ]
     found = clusters(compiled(rules, [backend("a"), backend("b")]))
-    assert [len(members) for members in found.values() if members] == [6]
+    assert [len(members) for members in found.values() if members] == [2, 6]
+
+
+def test_a_backend_with_a_rate_is_asked_by_the_inner_tier_and_costs_no_attempt():
+    given = [backend("a", limits={"requestsPerSecond": 5}), backend("b"), backend("c")]
+    result = compiled([rule("r", ["a"], ["b", "c"], failover={"maxRetries": 1})], given)
+    assert clusters(result)["chain_0"] == ["x_a", "x_b", "x_c"]
+    assert [each["num_retries"] for each in walk(result.envoy) if "retriable_headers" in each][-1:] == [2]
+    buckets = [each["token_bucket"] for each in walk(result.envoy) if "token_bucket" in each]
+    assert buckets == [{"max_tokens": 5, "tokens_per_fill": 5, "fill_interval": "1s"}]
+
+
+@pytest.mark.parametrize("longest", [0, 1, 2, 9, 10, 19, 20, 47, 99, 100, 305, 600])
+def test_a_wait_fits_up_to_the_longest_pause(longest):
+    expression = re.compile(up_to(longest))
+    fitting = {number for number in range(2000) if expression.fullmatch(str(number))}
+    assert fitting == set(range(longest + 1))
+    assert not [text for text in ("", "01", "-1", "1.5", "x") if expression.fullmatch(text)]
 
 
 def test_a_single_backend_needs_no_chain_and_no_script():
@@ -72,18 +96,19 @@ def test_what_cannot_be_used_is_left_out_and_reported():
 
 def test_candidates_without_weight_serve_when_the_others_are_missing():
     result = compiled([rule("r", {"gone": 1, "a": 0}, ["b"])], [backend("a"), backend("b")])
-    assert clusters(result)["chain_0"][:2] == ["up_a", "x_b"]
+    assert clusters(result)["chain_0"][:2] == ["up_a", AGAIN_B]
 
 
 def test_backends_of_other_namespaces_have_their_own_names():
-    result = compiled([rule("r", ["a", "models/a"])], [backend("a"), backend("models/a")])
+    given = [rule("r", ["a", "models/a"], failover={"maxRetries": 1})]
+    result = compiled(given, [backend("a"), backend("models/a")])
     assert {"up_a", "up_models/a", "x_a", "x_models/a"} <= set(clusters(result))
     assert result.agent.clusters == {"up_a": "default/a", "up_models/a": "models/a"}
 
 
 def test_the_first_attempt_takes_the_inner_tier_where_another_keeps_the_clients_model():
     found = clusters(compiled([rule("r", ["a"], ["b"])], [backend("a", model="m"), backend("b")]))
-    assert found["chain_0"][:2] == ["x_a", "x_b"]
+    assert found["chain_0"][:2] == ["x_a", AGAIN_B]
 
 
 def test_the_first_attempt_takes_the_inner_tier_where_another_may_wait_longer():
@@ -113,9 +138,10 @@ def test_limits_lead_to_what_comes_next():
     assert [text.split('"')[1::2][1:] for text in scripts] == [
         ["chain_0", "spill_0"],
         ["up_a", "full"],  # of the rules for stored objects, and of the last rule
-        ["chain_2", "x_b"],
+        ["chain_2", "spill_2"],
     ]
-    assert clusters(result)["spill_0"] == ["x_b", "x_c", "x_c", "x_c"]
+    assert clusters(result)["spill_0"] == ["x_b", *["x_c|59750000|/v1"] * 3]
+    assert clusters(result)["spill_2"] == [AGAIN_B] * 4
 
 
 def test_reports_keep_the_order_of_the_spec():

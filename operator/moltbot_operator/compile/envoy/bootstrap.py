@@ -34,11 +34,6 @@ _RUNTIME = {"re2.max_program_size.error_level": 1_000_000, "re2.max_program_size
 def bootstrap(gateway: Gateway) -> Json:
     """Envoy's configuration; the revision is not in it yet."""
     chains = chained(gateway)
-    attempts: dict[str, int] = {}
-    for rule in gateway.every_rule:
-        for choice in rule.choices:
-            label = choice.chain.label
-            attempts[label] = max(attempts.get(label, 0), 1 + rule.retry.retries)
     listeners = [public_listener(gateway, chains), ready_listener(gateway)]
     if any(chain.inner for chain in chains.values()):
         listeners.append(inner_listener(chains))
@@ -51,7 +46,7 @@ def bootstrap(gateway: Gateway) -> Json:
         },
         "static_resources": {
             "listeners": listeners,
-            "clusters": [*clusters(gateway, chains, attempts), *jwks_clusters(gateway)],
+            "clusters": [*clusters(gateway, chains), *jwks_clusters(gateway)],
         },
         "bootstrap_extensions": [
             extension(

@@ -7,6 +7,7 @@ from moltbot_operator.api import Protocol
 from moltbot_operator.api.endpoint import is_ip_address
 from moltbot_operator.compile.envoy import names
 from moltbot_operator.compile.envoy.proto import Json, extension, seconds
+from moltbot_operator.compile.envoy.retry import again, said
 from moltbot_operator.compile.envoy.upstream import alpn, breakers, injected, protocol
 from moltbot_operator.compile.ir import Backend, Chain, Gateway, Verification
 from moltbot_operator.constants import BUFFER_BYTES
@@ -18,20 +19,29 @@ class Chained:
     """The clusters that a chain needs: `name` as a rule, `spill` for when its first backend is full."""
 
     def __init__(self, chain: Chain, number: int) -> None:
-        entry = [names.inner(backend, chain.prefix) for backend in chain.backends]
+        rest = _entries(chain, chain.backends[1:], chain.attempts - 1)
+        entries = rest if chain.direct else _entries(chain, chain.backends, chain.attempts)
         self.chain = chain
         self.limit = chain.first.limit if chain.direct else None
-        if chain.direct:
-            entry[0] = names.upstream(chain.first)
-        self.entries = tuple(entry)
-        self.name = entry[0] if len(entry) == 1 else f"chain_{number}"
-        rest = entry[1:]
-        self.spill = f"spill_{number}" if len(rest) > 1 else rest[0] if rest else names.FULL
+        spilling = () if self.limit is None else _entries(chain, chain.backends[1:], chain.attempts)
+        self.inner = tuple(dict.fromkeys((*entries, *spilling)))
+        """What is reached by the inner tier."""
+        named = tuple(entry.cluster for entry in entries)
+        self.entries = (names.upstream(chain.first), *named) if chain.direct else named
+        self.name = f"chain_{number}" if len(self.entries) > 1 else self.entries[0]
+        self.rest = tuple(entry.cluster for entry in spilling)
+        self.spill = f"spill_{number}" if len(self.rest) > 1 else self.rest[0] if self.rest else names.FULL
 
-    @property
-    def inner(self) -> tuple[Backend, ...]:
-        """Backends that are reached by the inner tier."""
-        return self.chain.backends[1:] if self.chain.direct else self.chain.backends
+
+def _entries(chain: Chain, backends: tuple[Backend, ...], attempts: int) -> tuple[names.Entry, ...]:
+    """Each backend once by the inner tier, and the last one again for the attempts that are left."""
+    if not backends:
+        return ()
+    entries = [names.Entry(backend, chain.prefix) for backend in backends]
+    if attempts > len(backends):
+        last = names.Entry(backends[-1], chain.prefix, again(chain))
+        entries[-1:] = [last] * (1 + attempts - len(backends))
+    return tuple(entries)
 
 
 def chained(gateway: Gateway) -> dict[str, Chained]:
@@ -39,27 +49,28 @@ def chained(gateway: Gateway) -> dict[str, Chained]:
     return {chain.label: Chained(chain, number) for number, chain in enumerate(gateway.chains)}
 
 
-def clusters(gateway: Gateway, chains: dict[str, Chained], attempts: dict[str, int]) -> list[Json]:
-    """Every cluster. `attempts` says how many attempts a chain must be long enough for, by its label."""
-    made = [_upstream(backend, gateway) for backend in gateway.backends.values()]
-    inner = {
-        names.inner(backend, chain.chain.prefix): _inner(backend, chain.chain.prefix, gateway)
+def clusters(gateway: Gateway, chains: dict[str, Chained]) -> list[Json]:
+    """Every cluster."""
+    alone = {
+        chain.chain.first.label
         for chain in chains.values()
-        for backend in chain.inner
+        if chain.chain.attempts > 1 and chain.name == names.upstream(chain.chain.first)
     }
+    made = [_upstream(each, gateway, alone=each.label in alone) for each in gateway.backends.values()]
+    inner = {entry.cluster: _inner(entry, gateway) for chain in chains.values() for entry in chain.inner}
     made += [inner[name] for name in sorted(inner)]
-    for label, chain in chains.items():
-        length = max(attempts[label], len(chain.entries))
+    for chain in chains.values():
         if len(chain.entries) > 1:
-            made.append(_composite(chain.name, chain.entries, length, chain.chain, gateway))
-        if chain.limit is not None and chain.spill not in (names.FULL, chain.entries[-1]):
-            made.append(_composite(chain.spill, chain.entries[1:], length, None, gateway))
+            made.append(_composite(chain.name, chain.entries, chain.chain, gateway))
+        if chain.limit is not None and len(chain.rest) > 1:
+            made.append(_composite(chain.spill, chain.rest, None, gateway))
     if any(backend.limit is not None for backend in gateway.backends.values()):
         made.append({"name": names.FULL, "type": "STATIC", "load_assignment": {"cluster_name": names.FULL}})
     return made
 
 
-def _upstream(backend: Backend, gateway: Gateway) -> Json:
+def _upstream(backend: Backend, gateway: Gateway, *, alone: bool) -> Json:
+    """`alone`: a rule's only backend, whose attempts all go straight there."""
     name = names.upstream(backend)
     address = {"socket_address": {"address": backend.host, "port_value": backend.port}}
     cluster: Json = {
@@ -67,8 +78,8 @@ def _upstream(backend: Backend, gateway: Gateway) -> Json:
         "connect_timeout": seconds(backend.connect),
         "per_connection_buffer_limit_bytes": BUFFER_BYTES,
         "load_assignment": _assignment(name, backend, address, endpoint_metadata(str(backend.ref))),
-        "typed_extension_protocol_options": protocol(backend, gateway),
-        "circuit_breakers": breakers(backend),
+        "typed_extension_protocol_options": protocol(backend, gateway, said(repeats=True) if alone else []),
+        "circuit_breakers": breakers(backend, alone=alone),
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
     }
     if is_ip_address(backend.host):
@@ -129,12 +140,12 @@ def _assignment(name: str, backend: Backend, address: Json, counted: Json | None
     return {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]}
 
 
-def _inner(backend: Backend, prefix: str, gateway: Gateway) -> Json:
-    name = names.inner(backend, prefix)
+def _inner(entry: names.Entry, gateway: Gateway) -> Json:
+    name = entry.cluster
     address = {
         "envoy_internal_address": {
             "server_listener_name": names.LISTENER_INNER,
-            "endpoint_id": names.endpoint_id(backend, prefix),
+            "endpoint_id": entry.endpoint_id,
         }
     }
     return {
@@ -142,22 +153,19 @@ def _inner(backend: Backend, prefix: str, gateway: Gateway) -> Json:
         "type": "STATIC",
         "connect_timeout": seconds(timedelta(seconds=1)),
         "per_connection_buffer_limit_bytes": BUFFER_BYTES,
-        "load_assignment": _assignment(name, backend, address),
-        "typed_extension_protocol_options": injected(None, gateway),
+        "load_assignment": _assignment(name, entry.backend, address),
+        "typed_extension_protocol_options": injected(None, gateway, []),
         "circuit_breakers": breakers(),
     }
 
 
-def _composite(
-    name: str, entries: tuple[str, ...], length: int, chain: Chain | None, gateway: Gateway
-) -> Json:
+def _composite(name: str, entries: tuple[str, ...], chain: Chain | None, gateway: Gateway) -> Json:
     """Attempt N goes to entry N; entries without a healthy host are skipped within the same attempt.
 
     A composite runs its own upstream filters and not its members', so it must inject the first backend's
     credential; the inner tier removes that again.
     """
-    padded = [*entries, *([entries[-1]] * (length - len(entries)))]
-    direct = chain is not None and chain.direct
+    first = chain.first if chain is not None and chain.direct else None
     return {
         "name": name,
         "connect_timeout": seconds(timedelta(seconds=1)),
@@ -166,8 +174,8 @@ def _composite(
         "cluster_type": extension(
             "envoy.clusters.composite",
             "extensions.clusters.composite.v3.ClusterConfig",
-            clusters=[{"name": entry} for entry in padded],
+            clusters=[{"name": entry} for entry in entries],
         ),
-        "typed_extension_protocol_options": injected(chain.first if chain and direct else None, gateway),
+        "typed_extension_protocol_options": injected(first, gateway, said(repeats=False)),
         "circuit_breakers": breakers(),
     }

@@ -9,13 +9,14 @@ from moltbot_operator.compile.envoy.consumer_limits import limit_filters
 from moltbot_operator.compile.envoy.log import access_log, attempt_log
 from moltbot_operator.compile.envoy.overflow import inner_plugin, inner_plugin_name, plugins
 from moltbot_operator.compile.envoy.proto import Json, exact, extension, header
+from moltbot_operator.compile.envoy.rates import rate_counted, rate_filter, rate_filter_awake
 from moltbot_operator.compile.envoy.replies import inner_replies, public_replies
 from moltbot_operator.compile.envoy.retry import limits
 from moltbot_operator.compile.envoy.routes import entry_routes, exact_map, final_routes, stored_routes
 from moltbot_operator.compile.envoy.script import script, tasks, writes_model
 from moltbot_operator.compile.envoy.task import task_header
 from moltbot_operator.compile.envoy.usage import usage_filter
-from moltbot_operator.compile.ir import Backend, Gateway
+from moltbot_operator.compile.ir import Gateway
 from moltbot_operator.constants import BUFFER_BYTES
 
 __all__ = ["inner_listener", "public_listener", "ready_listener"]
@@ -111,7 +112,7 @@ def public_listener(gateway: Gateway, chains: dict[str, Chained]) -> Json:
             stored_routes(gateway, chains),
         ),
         "request_headers_to_remove": sorted({*gateway.credential_headers, *_NEVER_SENT_ON}),
-        "response_headers_to_remove": [names.FAULT],
+        "response_headers_to_remove": [names.FAULT, names.LAST, names.SAID, names.WAIT],
         "response_headers_to_add": [
             header("x-moltbot-backend", f"%UPSTREAM_METADATA({names.NAMESPACE}:name)%"),
             header("x-moltbot-attempts", "%UPSTREAM_REQUEST_ATTEMPT_COUNT%"),
@@ -157,21 +158,18 @@ def inner_listener(chains: dict[str, Chained]) -> Json:
     Credentials are removed, host, path prefix and model become the other backend's, and its cluster injects
     its own credential.
     """
-    pairs = {
-        names.endpoint_id(backend, chain.chain.prefix): (backend, chain.chain.prefix)
-        for chain in chains.values()
-        for backend in chain.inner
-    }
-    routes = {key: _inner_route(*pairs[key]) for key in sorted(pairs)}
+    entries = {entry.endpoint_id: entry for chain in chains.values() for entry in chain.inner}
+    routes = {key: _inner_route(entries[key]) for key in sorted(entries)}
+    asked = {entry.backend.label: entry.backend for entry in entries.values()}
     limited = {
-        backend.label: inner_plugin(backend, backend.limit)
-        for backend, _ in pairs.values()
+        label: inner_plugin(backend, backend.limit)
+        for label, backend in asked.items()
         if backend.limit is not None
     }
     used = {backend.credential for chain in chains.values() for backend in chain.chain.backends}
     manager = _manager(
         names.LISTENER_INNER,
-        [script("inner.lua")],
+        [*rate_filter(asked.values()), script("inner.lua")],
         {
             "matcher": exact_map(names.INNER, routes, []),
             "request_headers_to_remove": sorted({*(each.header for each in used if each), *_NEVER_SENT_ON}),
@@ -191,22 +189,30 @@ def inner_listener(chains: dict[str, Chained]) -> Json:
     }
 
 
-def _inner_route(backend: Backend, prefix: str) -> Json:
+def _inner_route(entry: names.Entry) -> Json:
+    backend = entry.backend
     action: Json = {
         "timeout": "0s",
         "idle_timeout": "0s",
         "prefix_rewrite": f"{backend.prefix}/",
         "host_rewrite_literal": backend.host_header,
-        "retry_policy": {"num_retries": 0, **limits(backend.first_byte, backend.idle)},
+        "retry_policy": {"num_retries": 0, **limits(entry.again or backend.first_byte, backend.idle)},
     }
     if backend.limit is None:
         action["cluster"] = names.upstream(backend)
     else:
         action["cluster_specifier_plugin"] = inner_plugin_name(backend)
-    route: Json = {"name": backend.label, "match": {"prefix": f"{prefix}/"}, "route": action}
-    if backend.model is not None:
-        route["typed_per_filter_config"] = writes_model(backend.model)
-    return route
+    if backend.rate is not None:
+        action["rate_limits"] = rate_counted(backend)
+    route: Json = {"name": backend.label, "match": {"prefix": f"{entry.prefix}/"}, "route": action}
+    if entry.again is not None:
+        seconds_to_wait = header(names.WAIT, "%RESP(RETRY-AFTER)%")
+        route["response_headers_to_add"] = [header(names.LAST, "1"), seconds_to_wait]
+    own = {
+        **(writes_model(backend.model) if backend.model is not None else {}),
+        **(rate_filter_awake() if backend.rate is not None else {}),
+    }
+    return {**route, "typed_per_filter_config": own} if own else route
 
 
 def ready_listener(gateway: Gateway) -> Json:

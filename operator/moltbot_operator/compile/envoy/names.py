@@ -1,5 +1,7 @@
 """Names within one Envoy: clusters, headers, listeners, metadata."""
 
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from moltbot_operator.compile.ir import Backend
@@ -9,18 +11,20 @@ __all__ = [
     "FAULT",
     "FULL",
     "INNER",
+    "LAST",
     "LISTENER_INNER",
     "MODEL",
     "NAMESPACE",
     "PREFIX",
     "PUBLIC",
     "ROUTE",
+    "SAID",
     "SCRIPT",
     "STATE_CONSUMER",
     "STATE_PATH",
     "TASK",
-    "endpoint_id",
-    "inner",
+    "WAIT",
+    "Entry",
     "upstream",
 ]
 
@@ -44,6 +48,15 @@ INNER: Final = f"{PREFIX}inner"
 
 FAULT: Final = f"{PREFIX}fault"
 """In answers of the inner tier: Envoy's response flags, where the backend did not answer."""
+
+LAST: Final = f"{PREFIX}last"
+"""In answers of the inner tier: the next attempt would ask the same backend again."""
+
+WAIT: Final = f"{PREFIX}wait"
+"""In answers: seconds after which the same backend may be asked again."""
+
+SAID: Final = f"{PREFIX}said"
+"""In answers: all that decides on a further attempt in one line, see retry.py."""
 
 NAMESPACE: Final = "moltbot"
 """Namespace of our metadata at endpoints and in the dynamic metadata of a request."""
@@ -71,11 +84,25 @@ def upstream(backend: Backend) -> str:
     return f"up_{backend.label}"
 
 
-def endpoint_id(backend: Backend, prefix: str) -> str:
-    """How the inner tier knows the backend, and the path prefix to replace."""
-    return f"{backend.label}|{prefix}"
+@dataclass(frozen=True)
+class Entry:
+    """A backend that is reached by the inner tier."""
 
+    backend: Backend
+    prefix: str
+    """Path prefix of the request, to be replaced."""
+    again: timedelta | None = None
+    """Where the next attempt would ask the same backend: how long this one may be silent."""
 
-def inner(backend: Backend, prefix: str) -> str:
-    """The cluster that leads to a backend by the inner tier, for requests under this path prefix."""
-    return f"x_{backend.label}" if prefix == "/v1" else f"x_{backend.label}|{prefix}"
+    @property
+    def endpoint_id(self) -> str:
+        """How the inner tier knows it."""
+        again = "" if self.again is None else f"|{self.again // timedelta(microseconds=1)}"
+        return f"{self.backend.label}{again}|{self.prefix}"
+
+    @property
+    def cluster(self) -> str:
+        """The cluster that leads to the inner tier."""
+        if self.prefix == "/v1" and self.again is None:
+            return f"x_{self.backend.label}"
+        return f"x_{self.endpoint_id}"

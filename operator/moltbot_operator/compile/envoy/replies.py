@@ -4,6 +4,7 @@ from typing import Final
 
 from moltbot_operator.compile.envoy import names
 from moltbot_operator.compile.envoy.proto import Json, header
+from moltbot_operator.compile.envoy.rates import OVER_RATE
 from moltbot_operator.compile.envoy.refusals import access_refusals
 from moltbot_operator.compile.envoy.shapes import cel, shaped, status
 from moltbot_operator.compile.ir import Gateway
@@ -62,4 +63,11 @@ def inner_replies() -> Json:
     fault = header(names.FAULT, "%RESPONSE_FLAGS%")
     missing, unreached = _unreached("Backend %UPSTREAM_METADATA(moltbot:name)%", fault)
     missing["headers_to_add"][-1] = header(names.FAULT, "UCR")
-    return {"mappers": [missing, unreached]}
+    over = shaped(
+        cel(f"response.code_details == '{OVER_RATE}'"),
+        "The backend gets more requests a second than it can take, and no other one is left: try again.",
+        kind="requests",
+        code="rate_limit_exceeded",
+        headers=(header("retry-after", "1"), header(names.FAULT, "RL")),
+    )
+    return {"mappers": [missing, over, unreached]}

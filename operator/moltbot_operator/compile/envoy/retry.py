@@ -1,58 +1,129 @@
-"""When a further attempt is made, and how long each may take."""
+"""When a further attempt is made, and how long each may take.
 
+Envoy retries by status code or by kind of reset, whatever the next attempt's backend is. Here it matters
+whether that is another one, which is asked at once, or the same again, which must not be asked before its
+`Retry-After` nor after it was silent. So each answer is given one header that says everything (`said`), and
+expressions on it decide::
+
+    x-mb-said: STATUS/FAULT/LAST/RETRY-AFTER/RETRY-AFTER-MS
+               503/UF//1/      the inner tier did not reach the backend
+               429//1/7/       a backend asks for 7 seconds, and the next attempt would ask it again
+
+Only what happens to the first attempt without an answer is Envoy's own conditions' business. They don't tell
+silence from a reset, so that a rule's only backend may be asked again after silence, within the budget.
+"""
+
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final
 
 from moltbot_operator.api import RetryCondition
 from moltbot_operator.compile.envoy import names
-from moltbot_operator.compile.envoy.proto import Json, regex, seconds
+from moltbot_operator.compile.envoy.proto import Json, extension, header, regex, seconds
 from moltbot_operator.compile.ir import Chain, Retry
 
-__all__ = ["limits", "policy", "silence"]
+__all__ = ["again", "limits", "policy", "said", "silence", "up_to"]
 
 _ON: Final[dict[RetryCondition, tuple[str, ...]]] = {
     RetryCondition.CONNECT_FAILURE: ("connect-failure", "refused-stream"),
     RetryCondition.RESET: ("reset",),
-    RetryCondition.SERVER_ERROR: ("5xx",),
+    RetryCondition.SERVER_ERROR: ("reset",),
     # Envoy counts an attempt that ran out of time among those that were reset
     RetryCondition.PER_TRY_TIMEOUT: ("reset",),
 }
 """Envoy's conditions (https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_filters/router_filter)."""
 
 _CODES: Final = {
-    RetryCondition.TOO_MANY_REQUESTS: 429,
-    RetryCondition.UNAUTHORIZED: 401,
-    RetryCondition.FORBIDDEN: 403,
+    RetryCondition.SERVER_ERROR: "5[0-9][0-9]",
+    RetryCondition.TOO_MANY_REQUESTS: "429",
+    RetryCondition.UNAUTHORIZED: "401",
+    RetryCondition.FORBIDDEN: "403",
 }
+
+_PASSING: Final = {RetryCondition.SERVER_ERROR, RetryCondition.TOO_MANY_REQUESTS}
+"""Answers that the same backend may not give again."""
 
 _FLAGS: Final[dict[RetryCondition, tuple[str, ...]]] = {
     RetryCondition.CONNECT_FAILURE: ("UF",),
     RetryCondition.RESET: ("UC", "UR", "UPE"),
+    RetryCondition.SERVER_ERROR: ("UF", "UC", "UR", "UPE", "UT"),
     RetryCondition.PER_TRY_TIMEOUT: ("UT",),
 }
 """What the inner tier says of a backend that did not answer, by Envoy's response flags."""
 
-_ALWAYS: Final = ("NC", "UH", "UO", "UCR")
-"""No healthy host, no cluster, full, credential missing: such an attempt reached nobody."""
+_UNASKED: Final = ("NC", "UH", "UO", "UCR", "RL")
+"""No cluster, no healthy host, full, credential missing, above its rate: such an attempt reached nobody."""
+
+_AGAIN: Final = {"UF", "UC", "UR", "UPE", "UO"}
+"""What may pass until the same backend is asked again."""
+
+
+def said(*, repeats: bool) -> list[Json]:
+    """The upstream filter that writes `x-mb-said`.
+
+    `repeats`: the direct answers too are those of a backend that the next attempt asks again.
+    """
+    last = "1" if repeats else f"%RESP({names.LAST})%"
+    line = f"%RESP(:STATUS)%/%RESP({names.FAULT})%/{last}/%RESP(RETRY-AFTER)%/%RESP(RETRY-AFTER-MS)%"
+    added = [header(names.SAID, line)]
+    if repeats:
+        added.append(header(names.WAIT, "%RESP(RETRY-AFTER)%"))
+    return [
+        extension(
+            "envoy.filters.http.header_mutation",
+            "extensions.filters.http.header_mutation.v3.HeaderMutation",
+            mutations={"response_mutations": [{"append": each} for each in added]},
+        )
+    ]
 
 
 def policy(retry: Retry, chain: Chain) -> Json:
     """The `retry_policy` of a route; attempt timeouts are part of it."""
-    conditions = dict.fromkeys(name for on in sorted(retry.on) for name in _ON.get(on, ()))
-    codes = sorted(_CODES[on] for on in retry.on if on in _CODES)
-    flags = [*_ALWAYS, *(flag for on in sorted(retry.on) for flag in _FLAGS.get(on, ()))]
+    times = limits(chain.wait, max(backend.idle for backend in chain.backends))
+    if chain.attempts == 1:
+        return {"num_retries": 0, **times}
+    on = sorted(retry.on) if retry.retries else []
+    conditions = dict.fromkeys(name for each in on for name in _ON.get(each, ()))
+    longest = int(retry.maximum / timedelta(seconds=1))
     made: Json = {
-        "retry_on": ",".join(
-            [*conditions, "retriable-headers", *(["retriable-status-codes"] if codes else [])]
-        ),
-        "num_retries": retry.retries,
-        "retriable_headers": [regex(names.FAULT, "|".join(flags))],
+        "retry_on": ",".join([*conditions, "retriable-headers"]),
+        "num_retries": chain.attempts - 1,
+        "retriable_headers": [regex(names.SAID, each) for each in _expressions(on, longest)],
         "retry_back_off": {"base_interval": seconds(retry.base), "max_interval": seconds(retry.maximum)},
-        **limits(_per_try(retry, chain), max(backend.idle for backend in chain.backends)),
+        **times,
     }
-    if codes:
-        made["retriable_status_codes"] = codes
+    if longest:
+        made["rate_limited_retry_back_off"] = {
+            "reset_headers": [{"name": names.WAIT, "format": "SECONDS"}],
+            "max_interval": seconds(timedelta(seconds=longest)),
+        }
     return made
+
+
+def _expressions(on: Iterable[RetryCondition], longest: int) -> list[str]:
+    """What `x-mb-said` must match one of; `longest`: seconds that a Retry-After may ask for."""
+    codes = {each: _CODES[each] for each in on if each in _CODES}
+    flags = dict.fromkeys((*_UNASKED, *(flag for each in on for flag in _FLAGS.get(each, ()))))
+    passing = [code for each, code in codes.items() if each in _PASSING]
+    made = [f"[0-9]+/(?:{'|'.join(flags)})//.*"]
+    made.append(f"[0-9]+/(?:{'|'.join(flag for flag in flags if flag in _AGAIN)})/1/.*")
+    if codes:
+        made.append(f"(?:{'|'.join(codes.values())})///.*")
+    if passing:
+        made.append(f"(?:{'|'.join(passing)})//1/(?:|{up_to(longest)})/")
+    return made
+
+
+def up_to(number: int) -> str:
+    """An expression for the whole numbers from 0 to this one, in decimal."""
+    digits = str(number)
+    shorter = [f"[1-9][0-9]{{{count - 1}}}" for count in range(1, len(digits))]
+    equal = []
+    for at, digit in enumerate(digits):
+        low = 1 if at == 0 else 0
+        if int(digit) > low:
+            equal.append(f"{digits[:at]}[{low}-{int(digit) - 1}][0-9]{{{len(digits) - at - 1}}}")
+    return "|".join(["0", *shorter, *equal, *([digits] if number else [])])
 
 
 def limits(first_byte: timedelta, idle: timedelta) -> Json:
@@ -63,12 +134,15 @@ def limits(first_byte: timedelta, idle: timedelta) -> Json:
     return {"per_try_timeout": seconds(first_byte), "per_try_idle_timeout": seconds(max(first_byte, idle))}
 
 
-def _per_try(retry: Retry, chain: Chain) -> timedelta:
-    return retry.per_try or max(backend.first_byte for backend in chain.backends)
+def again(chain: Chain) -> timedelta:
+    """How long an attempt may be silent after which the same backend would be asked again.
+
+    A little less than the public listener waits: only the inner tier can say that it was silence.
+    """
+    return min(chain.backends[-1].first_byte, chain.wait - min(chain.wait / 20, timedelta(milliseconds=250)))
 
 
 def silence(retry: Retry, chain: Chain) -> timedelta:
     """How long a client may hear nothing: every attempt may use its time."""
-    attempts = 1 + retry.retries
     idle = max(backend.idle for backend in chain.backends)
-    return idle + attempts * (_per_try(retry, chain) + retry.maximum)
+    return idle + chain.attempts * (chain.wait + retry.maximum)

@@ -4,7 +4,7 @@ from typing import Final
 
 from moltbot_operator.api import Protocol
 from moltbot_operator.compile.envoy.proto import Json, extension, typed
-from moltbot_operator.compile.ir import Backend, Gateway
+from moltbot_operator.compile.ir import Backend, Gateway, UpstreamCredential
 
 __all__ = ["alpn", "breakers", "injected", "protocol"]
 
@@ -26,8 +26,16 @@ def alpn(spoken: Protocol) -> list[str]:
     return list(_ALPN[spoken])
 
 
-def breakers(backend: Backend | None = None) -> Json:
+_BUDGET: Final = {"budget_percent": {"value": 25}, "min_retry_concurrency": 100}
+"""Of the requests that are in flight at a backend, so many may be further attempts."""
+
+
+def breakers(backend: Backend | None = None, *, alone: bool = False) -> Json:
     """Limits of a cluster; without a backend, or limits of its own, none.
+
+    Further attempts are limited where they ask the same backend again (`alone`), which is what makes an
+    outage worse. One elsewhere is not, since it is all that saves the request: with Envoy's own limit of
+    three at a time, 353 of 500 were lost.
 
     With HTTP/1.1 a request waits as pending while its connection is made, so that pending needs room for all
     connections; that the queue is no longer is the cluster specifier's business. With HTTP/2 it is the number
@@ -38,25 +46,22 @@ def breakers(backend: Backend | None = None) -> Json:
     if backend is not None and connections is not None:
         pending = connections + (backend.max_pending or 0)
         connections = 1 if backend.protocol is Protocol.HTTP2 else connections
-    return {
-        "thresholds": [
-            {
-                "max_connections": connections or _UNLIMITED,
-                "max_pending_requests": pending,
-                "max_requests": _UNLIMITED,
-                "max_retries": _UNLIMITED,
-            }
-        ]
+    threshold: Json = {
+        "max_connections": connections or _UNLIMITED,
+        "max_pending_requests": pending,
+        "max_requests": _UNLIMITED,
     }
+    threshold |= {"retry_budget": _BUDGET} if alone else {"max_retries": _UNLIMITED}
+    return {"thresholds": [threshold]}
 
 
-def injected(backend: Backend | None, gateway: Gateway) -> Json:
-    """HTTP/1.1, as the inner tier speaks it, and the credential of `backend` put into each request."""
+def injected(backend: Backend | None, gateway: Gateway, filters: list[Json]) -> Json:
+    """HTTP/1.1, as the inner tier speaks it, these filters, and the credential of `backend`."""
     options = typed(_PROTOCOL[len("envoy.") :], explicit_http_config={"http_protocol_options": {}})
-    return {_PROTOCOL: _with_credential(options, backend, gateway)}
+    return {_PROTOCOL: _filtered(options, backend, gateway, filters)}
 
 
-def protocol(backend: Backend, gateway: Gateway) -> Json:
+def protocol(backend: Backend, gateway: Gateway, filters: list[Json]) -> Json:
     """`typed_extension_protocol_options` of a backend's own cluster.
 
     The version of HTTP of an attempt is that of the cluster whose endpoint is asked, also below a composite.
@@ -70,7 +75,7 @@ def protocol(backend: Backend, gateway: Gateway) -> Json:
             options = typed(_PROTOCOL[len("envoy.") :], explicit_http_config=first)
         case Protocol.HTTP2:
             options = typed(_PROTOCOL[len("envoy.") :], explicit_http_config=second)
-    return {_PROTOCOL: _with_credential(options, backend, gateway)}
+    return {_PROTOCOL: _filtered(options, backend, gateway, filters)}
 
 
 def _http2(backend: Backend) -> Json:
@@ -83,10 +88,19 @@ def _http2(backend: Backend) -> Json:
     return options
 
 
-def _with_credential(options: Json, backend: Backend | None, gateway: Gateway) -> Json:
-    credential = None if backend is None else backend.credential
-    if credential is None:
+def _filtered(options: Json, backend: Backend | None, gateway: Gateway, filters: list[Json]) -> Json:
+    """With upstream filters: they run once an attempt, next to the endpoint."""
+    if backend is not None and backend.credential is not None:
+        filters = [_injector(backend.credential, gateway), *filters]
+    if not filters:
         return options
+    codec = extension(
+        "envoy.filters.http.upstream_codec", "extensions.filters.http.upstream_codec.v3.UpstreamCodec"
+    )
+    return {**options, "http_filters": [*filters, codec]}
+
+
+def _injector(credential: UpstreamCredential, gateway: Gateway) -> Json:
     source = {
         "name": credential.resource,
         "sds_config": {
@@ -100,16 +114,9 @@ def _with_credential(options: Json, backend: Backend | None, gateway: Gateway) -
         credential=source,
         header=credential.header,
     )
-    filters = [
-        extension(
-            _INJECTOR,
-            "extensions.filters.http.credential_injector.v3.CredentialInjector",
-            overwrite=True,
-            credential=generic,
-        ),
-        extension(
-            "envoy.filters.http.upstream_codec",
-            "extensions.filters.http.upstream_codec.v3.UpstreamCodec",
-        ),
-    ]
-    return {**options, "http_filters": filters}
+    return extension(
+        _INJECTOR,
+        "extensions.filters.http.credential_injector.v3.CredentialInjector",
+        overwrite=True,
+        credential=generic,
+    )
