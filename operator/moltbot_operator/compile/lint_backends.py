@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
 
-from moltbot_operator.api import Limits, RetryCondition, Rule, format_duration
+from moltbot_operator.api import PRESETS, Limits, ModelBackendSpec, RetryCondition, Rule, format_duration
 from moltbot_operator.compile.ir import Backend, PlannedRule
 from moltbot_operator.compile.plan import Plan
 from moltbot_operator.compile.sources import BackendRef, Problem, RouteSources
@@ -118,7 +118,9 @@ def _identity(backend: Backend) -> object:
 def backend_warnings(planned: Plan, sources: RouteSources) -> Iterator[Problem]:
     """Settings of backends that never take effect."""
     for backend in planned.gateway.backends.values():
-        limits = sources.backends[backend.ref].spec.limits
+        spec = sources.backends[backend.ref].spec
+        yield from _credential(backend, spec)
+        limits = spec.limits
         if limits is None:
             continue
         if limits.max_pending_requests is not None and limits.max_connections is None:
@@ -128,6 +130,18 @@ def backend_warnings(planned: Plan, sources: RouteSources) -> Iterator[Problem]:
                 "waits while more connections may be made: add maxConnections, or remove it",
             )
         yield from _breaker(backend, limits)
+
+
+def _credential(backend: Backend, spec: ModelBackendSpec) -> Iterator[Problem]:
+    """At a provider's own address only: a proxy elsewhere may add a credential, or take others."""
+    preset = PRESETS[spec.provider]
+    if backend.host == preset.host and spec.auth.type not in preset.auth:
+        taken = " or ".join(sorted(preset.auth))
+        yield Problem(
+            "CredentialUnusual",
+            f"ModelBackend {backend.ref}: {spec.provider} at {preset.host} takes {taken} and no auth.type "
+            f"{spec.auth.type}, so it answers 401: write auth.type {taken}",
+        )
 
 
 def _breaker(backend: Backend, limits: Limits) -> Iterator[Problem]:

@@ -162,6 +162,8 @@ class Reason(StrEnum):
     """A consumer may use a backend that no rule serves from."""
     LIMIT_NEVER = "LimitNever"
     """A limit of a backend can never be reached."""
+    CREDENTIAL_UNUSUAL = "CredentialUnusual"
+    """A provider at its own address does not take the backend's kind of credential."""
     BREAKER_NEVER = "BreakerNever"
     """A circuit breaker needs more requests than the backend's limits let pass."""
 

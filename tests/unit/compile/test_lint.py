@@ -146,6 +146,20 @@ def test_limits_and_breakers_that_never_take_effect(limits, expected):
     assert reasons([rule("r", ["a"])], given) == expected
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"provider": "OpenAI", "endpoint": None}, ["CredentialUnusual"]),
+        ({"provider": "OpenAI", "endpoint": None, "secret": "s"}, []),
+        ({"provider": "OpenAI", "endpoint": {"url": "https://proxy.example"}}, []),
+        ({"provider": "Ollama"}, []),
+        ({"provider": "VLLM"}, []),
+    ],
+)
+def test_a_credential_that_the_provider_does_not_take(given, expected):
+    assert reasons([rule("r", ["a"])], [backend("a", **given)]) == expected
+
+
 def test_the_examples_have_no_mistake():
     folder = Path(__file__).parents[3] / "examples"
     read = serve_files.read([folder / "assistant.yaml", folder / "backends.yaml"])
