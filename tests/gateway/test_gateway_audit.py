@@ -70,7 +70,8 @@ async def test_one_attempt_that_goes_well_is_one_line(tmp_path):
             await bed.records(2)
             lines = [json.loads(line) for line in await bed.lines()]
     plain, streamed = lines
-    assert (plain["stream"], streamed["stream"]) == (False, True)
+    assert plain["content_type"].startswith("application/json")
+    assert streamed["content_type"] == "text/event-stream"
     assert (plain["traceparent"], streamed["traceparent"]) == (TRACE, None)
     sent = dict(a.requests[0].headers)
     assert (sent["traceparent"], sent["tracestate"]) == (TRACE, "x=1")

@@ -38,7 +38,7 @@ class AuditField(StrEnum):
     STATUS = "status"
     FLAGS = "flags"
     DETAILS = "details"
-    STREAM = "stream"
+    CONTENT_TYPE = "content_type"
     DURATION_MS = "duration_ms"
     FIRST_BYTE_MS = "first_byte_ms"
     FIRST_TOKEN_MS = "first_token_ms"  # noqa: S105 - a token of text
