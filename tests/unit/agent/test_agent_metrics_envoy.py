@@ -3,6 +3,7 @@
 import asyncio
 
 import aiohttp
+import orjson
 import pytest
 from moltbot_provider import Provider
 from prometheus_client.parser import text_string_to_metric_families
@@ -10,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from moltbot_agent.admin import Admin
 from moltbot_agent.evidence import evidence
 from moltbot_agent.metrics import Metrics
+from moltbot_operator.reconcile.evidence import Evidence
 
 BODY = {"model": "m", "messages": []}
 BACKEND = {"route": "team/chat", "backend": "team/one"}
@@ -123,6 +125,9 @@ async def test_evidence_counts_attempts_since_the_start_of_envoy(gateway, one, c
     }
     assert [0.3, 3] in counted["buckets"]
     assert 0 <= said["envoy"]["uptimeS"] < 600
+    read = Evidence.model_validate_json(orjson.dumps(said))
+    assert (read.envoy.uptime_s, read.attempts[0].unanswered) == (said["envoy"]["uptimeS"], 2)
+    assert read.attempts[0].buckets[-1] == (None, 4)
 
 
 async def test_gauges_follow_a_request_in_flight(gateway, one, metrics, client, eventually):
