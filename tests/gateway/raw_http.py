@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,7 +42,9 @@ async def raw(url: str, request: bytes, seconds: float = 15) -> RawAnswer:
 
 
 async def _answer(reader: asyncio.StreamReader) -> RawAnswer:
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    head = [""]
+    while not re.match(r"HTTP/\S+ [2-9]|HTTP/\S+ 101", head[0]):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
     if headers.get("transfer-encoding") == "chunked":
         body = b""
