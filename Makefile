@@ -14,7 +14,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 -
 	--no-emit-index-url --no-header --quiet
 
 # The pure packages, held to a branch coverage of 95 %.
-PURE := */moltbot_operator/api/*,*/moltbot_operator/compile/*,*/moltbot_operator/conditions*,*/moltbot_operator/rollout/*
+PURE := */moltbot_operator/api/*,*/moltbot_operator/compile/*,*/moltbot_operator/conditions*,*/moltbot_operator/objectives/*,*/moltbot_operator/rollout/*
 
 export PYTHONDONTWRITEBYTECODE := 1
 # The programs of the bed are started by "env python3": the newest Python found is in .venv.
