@@ -81,7 +81,12 @@ async def raw(job):
 async def http(job):
     timeout = aiohttp.ClientTimeout(total=10)
     session = aiohttp.ClientSession(timeout=timeout)
-    async with session, session.request(job["method"], job["url"], json=job.get("json")) as answer:
+    async with (
+        session,
+        session.request(
+            job["method"], job["url"], json=job.get("json"), headers=job.get("headers")
+        ) as answer,
+    ):
         return {"status": answer.status, "headers": dict(answer.headers), "body": await answer.text()}
 
 
