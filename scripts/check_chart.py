@@ -1,7 +1,8 @@
 """Lints the chart and validates what it renders, and the examples, against Kubernetes' and our own schemas.
 
 Nothing is fetched: Kubernetes' schemas come out of the Go module that the test bed is built from, ours out
-of crds/. Kinds of other projects (ServiceMonitor, PrometheusRule) have no schema here and are skipped.
+of crds/. Kinds of other projects (ServiceMonitor, PodMonitor, PrometheusRule) have no schema here and are
+skipped.
 """
 
 import importlib
@@ -21,7 +22,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 CHART = ROOT / "charts" / "moltbot-operator"
-FOREIGN = ("ServiceMonitor", "PrometheusRule")
+FOREIGN = ("ServiceMonitor", "PodMonitor", "PrometheusRule")
 DEFINITIONS = "#/definitions/"
 PEOPLE = ("-view", "-edit")
 """Ends of the names of roles that are for people, not for the operator."""
@@ -29,7 +30,14 @@ PEOPLE = ("-view", "-edit")
 VARIANTS: dict[str, list[str]] = {
     "defaults": [],
     "own namespaces only": ["--set", "watchNamespaces={team-a,team-b}"],
-    "monitoring": ["--set", "metrics.serviceMonitor.enabled=true", "--set", "metrics.rules.enabled=true"],
+    "monitoring": [
+        "--set",
+        "metrics.serviceMonitor.enabled=true",
+        "--set",
+        "metrics.rules.enabled=true",
+        "--set",
+        "metrics.podMonitor.enabled=true",
+    ],
     "one replica, no CRDs": ["--set", "replicas=1", "--set", "crds.install=false"],
     "CRDs not kept": ["--set", "crds.keep=false"],
 }

@@ -113,6 +113,15 @@ class Verifier(_Model):
     `remote_jwks`, which leads nowhere: Envoy refuses a provider without any key."""
 
 
+class Served(_Model):
+    """What metrics tell of a backend beside its name."""
+
+    provider: str = ""
+    """`gen_ai.provider.name`."""
+    model: str = ""
+    """The model that it is asked for; empty if it gets the client's."""
+
+
 class AgentConfig(_Model):
     """Everything the agent needs for one revision."""
 
@@ -133,6 +142,10 @@ class AgentConfig(_Model):
     credentials: tuple[Credential, ...] = ()
     consumers: Consumers | None = None
     verifier: Verifier | None = None
+    served: dict[str, Served] = {}
+    """Backends by `namespace/name`."""
+    consumer_names: tuple[str, ...] = ()
+    """Every consumer that metrics may name."""
 
 
 def pack(agent: AgentConfig, envoy: dict[str, Any], part_bytes: int = PART_BYTES) -> tuple[bytes, ...]:

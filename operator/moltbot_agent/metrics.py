@@ -19,6 +19,16 @@
                                          backend
 `moltbot_model_load_latency_seconds`     route,   from an attempt's first byte sent to the first byte of its
                                          backend  answer; attempts without an answer are not in it
+`gen_ai_server_request_duration_seconds` see      time of a call of a client, by `error_type`: a status, or
+                                         below    `client_disconnected`; empty where all went well
+`gen_ai_server_time_to_first_token_      see      of an attempt, from its request sent to the first
+                                         below    byte of a good answer's body
+seconds`                                 below
+`gen_ai_client_token_usage`              see      tokens of a call, by `gen_ai_token_type`: `input`, `output`;
+                                         below    where the gateway reads them (docs/audit.md)
+`moltbot_consumer_requests_total`        route,   answers to a consumer by class, `none` if it left; the empty
+                                         consumer consumer is nobody's key
+                                         code
 `moltbot_backend_ejected`                route,   1 while the circuit is open
                                          backend
 `moltbot_backend_connect_failures_total` route,   connections that could not be made
@@ -40,6 +50,9 @@ seconds` and `..._age_seconds`           backend  one. Since it was asked for
                                          revision
 =======================================  =======  ===========================================================
 
+`gen_ai_*` carry `route`, `backend` (that of the last attempt; empty if none was asked),
+`gen_ai_operation_name` (`chat`, `embeddings` or `other`),
+`gen_ai_provider_name` and `gen_ai_request_model` (the backend's `spec.model`, never what a client wrote).
 `route` and `backend` are `namespace/name`; backends are those of the configuration only, so the number of
 series is bounded. An attempt is counted when it ends, a stream's at the stream's end. Not exact: Envoy
 keeps histograms in log-linear bins, so `_sum` of the latency is within a few per cent; buckets are exact at
@@ -58,6 +71,7 @@ from prometheus_client.registry import Collector
 
 from moltbot_agent.admin import Admin
 from moltbot_agent.attempts import PREFIX, parse
+from moltbot_agent.calls import families
 from moltbot_agent.clock import boot
 from moltbot_agent.config import AgentConfig
 from moltbot_agent.deliveries import Deliveries
@@ -147,6 +161,8 @@ class Metrics(Collector):
         yield from self._requests(stats)
         yield from self._connections(stats)
         yield from self._attempts(logged)
+        config = self._config
+        yield from families(logged, self._route, config.namespace, config.served, config.consumer_names)
 
     def _pattern(self) -> str:
         endings = [ending.replace(".", r"\.") for ending, _ in (*_GAUGES.values(), *_COUNTERS.values())]

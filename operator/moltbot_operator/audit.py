@@ -36,7 +36,7 @@ def calls(lines: Iterable[str]) -> Iterator[Record]:
             if len(waiting) > _KEPT:
                 waiting.popitem(last=False)
         else:
-            yield {**record, "tries": _tries(record, waiting.pop(request, []))}
+            yield {**record, **_stream(record), "tries": _tries(record, waiting.pop(request, []))}
 
 
 def _record(line: str) -> Record | None:
@@ -48,6 +48,12 @@ def _record(line: str) -> Record | None:
         return None
     known = record.get("record") in {"call", "attempt"} and "request_id" in record
     return record if known else None
+
+
+def _stream(call: Record) -> Record:
+    """Whether the answer was one of events, where the record tells its content type."""
+    kind = call.get("content_type")
+    return {"stream": kind.lower().startswith("text/event-stream")} if isinstance(kind, str) else {}
 
 
 def _tries(call: Record, failed: list[Record]) -> list[Record]:

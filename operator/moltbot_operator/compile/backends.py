@@ -6,6 +6,7 @@ from moltbot_operator.compile.consumers import Limit
 from moltbot_operator.compile.credentials import credential
 from moltbot_operator.compile.ir import Backend, Verification
 from moltbot_operator.compile.local import is_local
+from moltbot_operator.compile.providers import provider_name
 from moltbot_operator.compile.sources import BackendRef, Problem, RouteSources
 
 __all__ = ["folder", "resolve"]
@@ -53,6 +54,7 @@ def resolve(ref: BackendRef, sources: RouteSources) -> Backend | Problem:
         tls=_verification(ref, spec, endpoint, sources),
         protocol=_protocol(spec, endpoint),
         model=spec.model,
+        provider=provider_name(spec.provider),
         credential=credential(ref, spec, sources.files),
         max_connections=None if limits is None else limits.max_connections,
         max_pending=None if limits is None else limits.max_pending_requests,

@@ -2,7 +2,15 @@
 
 from pathlib import Path
 
-from moltbot_agent.config import AgentConfig, ConsumerKeys, Consumers, Credential, IssuerKeys, Verifier
+from moltbot_agent.config import (
+    AgentConfig,
+    ConsumerKeys,
+    Consumers,
+    Credential,
+    IssuerKeys,
+    Served,
+    Verifier,
+)
 from moltbot_operator.compile.backends import folder
 from moltbot_operator.compile.credentials import token_ca_mount
 from moltbot_operator.compile.envoy.access import KEYS, key_template, keys_path
@@ -51,6 +59,13 @@ def agent_config(gateway: Gateway) -> AgentConfig:
         credentials=tuple(credentials),
         consumers=consumers if keys else None,
         verifier=_verifier(gateway) if gateway.issuers else None,
+        served={
+            str(each.ref): Served(provider=each.provider, model=each.model or "")
+            for each in gateway.backends.values()
+        },
+        consumer_names=(
+            (gateway.anonymous,) if gateway.anonymous else tuple(each.name for each in gateway.consumers)
+        ),
     )
 
 

@@ -90,6 +90,8 @@ class Backend:
     """Auto: as agreed by ALPN, so with `tls` only."""
     model: str | None
     """Name to put into requests; None leaves the client's."""
+    provider: str
+    """As OpenTelemetry calls it (`gen_ai.provider.name`)."""
     credential: UpstreamCredential | None
     max_connections: int | None
     max_pending: int | None
@@ -247,6 +249,11 @@ class Gateway:
     def has_keys(self) -> bool:
         """Whether a consumer is known by keys."""
         return any(each.token is None for each in self.consumers)
+
+    @property
+    def reads_bodies(self) -> bool:
+        """Whether the script reads bodies of any rule."""
+        return any(rule.reads(choice) for rule in self.rules for choice in rule.choices)
 
     @cached_property
     def chains(self) -> tuple[Chain, ...]:

@@ -1,5 +1,6 @@
 """The whole static bootstrap."""
 
+from moltbot_agent import calls
 from moltbot_agent.attempts import PREFIX, histogram_settings
 from moltbot_operator.compile.envoy import names
 from moltbot_operator.compile.envoy.clusters import chained, clusters
@@ -57,6 +58,6 @@ def bootstrap(gateway: Gateway) -> Json:
         "layered_runtime": {"layers": [{"name": "static", "static_layer": _RUNTIME}]},
         "stats_config": {
             "stats_matcher": {"inclusion_list": {"patterns": kept}},
-            "histogram_bucket_settings": histogram_settings(),
+            "histogram_bucket_settings": [*histogram_settings(), *calls.histogram_settings()],
         },
     }

@@ -9,6 +9,7 @@ attempt succeeds costs nothing for that.
 from collections.abc import Mapping
 from typing import Final
 
+from moltbot_agent.calls import call_log, first_token_log
 from moltbot_operator.api import Audit, AuditField
 from moltbot_operator.compile.envoy import names
 from moltbot_operator.compile.envoy.proto import Json, extension
@@ -106,15 +107,20 @@ def _logger(gateway: Gateway, fields: Mapping[str, str | None]) -> Json:
 def access_log(gateway: Gateway) -> list[Json]:
     """`access_log` of the public listener."""
     consumer = gateway.anonymous or f"%FILTER_STATE({names.STATE_CONSUMER}:PLAIN)%"
-    return [_logger(gateway, {**FIELDS, **_unset(gateway), "route": _route(gateway), "consumer": consumer})]
+    fields = {**FIELDS, **_unset(gateway), "route": _route(gateway), "consumer": consumer}
+    return [_logger(gateway, fields), *call_log(consumer, tokens=gateway.reads_bodies)]
 
 
 def attempt_log(gateway: Gateway) -> list[Json]:
-    """`upstream_log` of the public router: attempts that were answered with an error, cut or not answered."""
+    """`upstream_log` of the public router: attempts that were answered with an error, cut or not answered.
+
+    And the figures on first tokens.
+    """
     threshold = {"default_value": 400, "runtime_key": "moltbot.failed"}
     error = {"status_code_filter": {"comparison": {"op": "GE", "value": threshold}}}
     failed = {"or_filter": {"filters": [error, {"response_flag_filter": {}}]}}
-    return [{**_logger(gateway, {**ATTEMPT_FIELDS, "route": _route(gateway)}), "filter": failed}]
+    attempts = {**_logger(gateway, {**ATTEMPT_FIELDS, "route": _route(gateway)}), "filter": failed}
+    return [attempts, *first_token_log()]
 
 
 def _route(gateway: Gateway) -> str:

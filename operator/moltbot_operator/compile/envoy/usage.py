@@ -40,7 +40,7 @@ def _rule(path: tuple[str, ...], key: str) -> Json:
 
 def usage_filter(gateway: Gateway) -> list[Json]:
     """The filter, asleep but on the routes of :func:`reads_events`; none if no rule reads bodies."""
-    if not any(rule.reads(choice) for rule in gateway.rules for choice in rule.choices):
+    if not gateway.reads_bodies:
         return []
     parser = extension(
         "envoy.content_parsers.json",
