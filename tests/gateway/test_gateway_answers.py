@@ -173,6 +173,7 @@ async def test_unknown_paths_say_what_base_url_must_be(bed, path):
 async def test_a_rule_without_backends_is_refused_by_name(bed):
     answer = await bed.chat("/broken/v1/chat/completions", {"messages": []})
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
+    assert answer.headers["x-moltbot-rule"] == "broken"
     message = answer.json()["error"]["message"]
     assert "broken" in message
     assert "default/gone" in message

@@ -152,7 +152,9 @@ def _entries(rule: PlannedRule, condition: RequestCondition, chains: dict[str, C
     match = _match(condition, *more)
     if not rule.choices:
         cause = "" if rule.problem is None else rule.problem.message
-        routes.append(answer(match, answers.refused(rule.name, cause), name=rule.name))
+        refused = answer(match, answers.refused(rule.name, cause), name=rule.name)
+        refused["response_headers_to_add"].append(header("x-moltbot-rule", rule.name))
+        routes.append(refused)
     elif rule.drawn:
         route = answer(match, answers.unfinished(), name=rule.name)
         reads = reads_events() if any(rule.reads(choice) for choice in rule.choices) else {}
