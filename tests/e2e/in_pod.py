@@ -2,7 +2,8 @@
 
 Argument: one JSON job; prints one JSON result. Jobs:
 
-load    POST `count` requests (or for `duration` seconds), `concurrency` at a time, to `url`; counts outcomes
+load    POST `count` requests (or for `duration` seconds), `concurrency` at a time, to `url`; counts outcomes;
+        with `rate` at most so many a second
 stream  one streamed request; when each chunk arrived, in seconds
 raw     the bytes `head` + `body` over a socket to `host`:`port`; the answer as text
 http    one request `method` `url` with `json`
@@ -11,6 +12,7 @@ http    one request `method` `url` with `json`
 import asyncio
 import base64
 import collections
+import itertools
 import json
 import sys
 import time
@@ -27,8 +29,13 @@ async def load(job):
     timeout = aiohttp.ClientTimeout(total=job.get("timeout", 30))
     connector = aiohttp.TCPConnector(limit=0, force_close=job.get("close", False))
 
+    places = itertools.count()
+    began = time.monotonic()
+
     async def worker(session):
         while time.monotonic() < end and (remaining is None or next(remaining, None) is not None):
+            if "rate" in job:
+                await asyncio.sleep(max(0.0, began + next(places) / job["rate"] - time.monotonic()))
             started = time.monotonic()
             try:
                 async with session.post(job["url"], json=job.get("body", BODY)) as answer:

@@ -7,7 +7,7 @@ In a test::
         ...                              # the token endpoint is identity.token_url
         assert identity.calls[-1].outcome == "hang"
 
-As a process: ``python -m moltbot_identity --client gateway=s3cret --port 8002 --admin-port 8003``.
+As a process: ``python -m moltbot_identity --client gateway=s3cret --port 8000 --admin-port 8001``.
 """
 
 from moltbot_identity.server import FAULTS, Call, Identity

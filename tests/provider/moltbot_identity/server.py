@@ -94,6 +94,10 @@ class Identity:
         """A token as it was granted, whether it is still valid or not."""
         return self._server.issued.get(token)
 
+    def all_issued(self) -> list[Issued]:
+        """Every token that was ever granted."""
+        return list(self._server.issued.values())
+
     def verify(self, value: str) -> str | None:
         """Whether `Bearer …` is a valid token: None, or why not."""
         scheme, _, token = value.partition(" ")

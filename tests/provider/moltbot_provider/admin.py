@@ -8,18 +8,24 @@
 `GET /requests?after=N`     records with a number above N (default 0), and counts
 `DELETE /requests`          forgets all records
 `PUT /expect`               accepted credentials by header: `{"authorization": ["Bearer a", "Bearer b"]}`
+`PUT /verify`               how tokens are verified: `{"introspect": URL}`, or `{"keys": [JWK], "issuer": …,
+                            "subject": …, "audience": …}`; `{}`: not
+`GET /credentials`          each different `Authorization` that came, by its SHA-256: first and last time,
+                            count, refusals, and the `kid` of a JWT
 `POST /reset-connections`   resets every open connection
 ==========================  ==========================================================================
 
 A request that can't be used is answered 400 with `{"error": message}`.
 """
 
+from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
 
 from moltbot_provider.faults import KINDS, Fault
 from moltbot_provider.server import Provider
+from moltbot_provider.verify import Introspection, SignedTokens
 
 __all__ = ["admin_app"]
 
@@ -74,6 +80,17 @@ def admin_app(provider: Provider) -> web.Application:  # noqa: C901 -- one small
         provider.set_expect(given)
         return web.json_response({"headers": sorted(provider.expect)})
 
+    async def put_verify(request: web.Request) -> web.Response:
+        given = await _body(request)
+        if "introspect" in given:
+            provider.verify = Introspection(given["introspect"])
+        else:
+            provider.verify = SignedTokens(**given) if given else None
+        return web.json_response({"verifies": provider.verify is not None})
+
+    async def get_credentials(_request: web.Request) -> web.Response:
+        return web.json_response({key: asdict(seen) for key, seen in provider.requests.seen.items()})
+
     async def reset_connections(_request: web.Request) -> web.Response:
         provider.reset_connections()
         return web.json_response({})
@@ -88,6 +105,8 @@ def admin_app(provider: Provider) -> web.Application:  # noqa: C901 -- one small
             web.get("/requests", get_requests),
             web.delete("/requests", delete_requests),
             web.put("/expect", put_expect),
+            web.put("/verify", put_verify),
+            web.get("/credentials", get_credentials),
             web.post("/reset-connections", reset_connections),
         ]
     )

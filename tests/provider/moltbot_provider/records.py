@@ -1,6 +1,8 @@
 """What the provider received: one record a request, in bounded memory."""
 
+import base64
 import hashlib
+import json
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -75,6 +77,18 @@ class Record:
 
 
 @dataclass
+class Seen:
+    """How one value of `Authorization` came."""
+
+    first: float
+    last: float
+    count: int = 0
+    refused: int = 0
+    kid: str | None = None
+    """Of a JWT."""
+
+
+@dataclass
 class Records(Sequence[Record]):
     """The last requests: at most `limit` of them and `body_bytes` of bodies, each body at most `one_body`."""
 
@@ -85,6 +99,8 @@ class Records(Sequence[Record]):
     """Requests received since the start or the last `clear`."""
     in_flight: int = 0
     max_in_flight: int = 0
+    seen: dict[str, Seen] = field(default_factory=dict)
+    """Every different `Authorization` since the start, by its SHA-256."""
     _kept: deque[Record] = field(default_factory=deque)
     _kept_bytes: int = 0
 
@@ -115,14 +131,23 @@ class Records(Sequence[Record]):
             length=len(body),
             connection=connection,
         )
+        self._see(record)
         self._kept.append(record)
         self._kept_bytes += len(record.body or b"")
         self._forget()
         return record
 
+    def _see(self, record: Record) -> None:
+        if (key := _digest(record)) is None:
+            return
+        seen = self.seen.setdefault(key, Seen(record.at, record.at, kid=_kid(record.header("authorization"))))
+        seen.last, seen.count = record.at, seen.count + 1
+
     def done(self, record: Record, outcome: Outcome, status: int | None = None) -> None:
         """The request's end; `status` is what was sent, None where nothing was."""
         self.in_flight -= 1
+        if outcome == "refused credential" and (key := _digest(record)) in self.seen:
+            self.seen[key].refused += 1
         record.outcome = outcome
         record.status = status
 
@@ -135,3 +160,17 @@ class Records(Sequence[Record]):
     def _forget(self) -> None:
         while len(self._kept) > self.limit or self._kept_bytes > self.body_bytes:
             self._kept_bytes -= len(self._kept.popleft().body or b"")
+
+
+def _digest(record: Record) -> str | None:
+    value = record.header("authorization")
+    return None if value is None else hashlib.sha256(value.encode()).hexdigest()
+
+
+def _kid(value: str | None) -> str | None:
+    head = (value or "").removeprefix("Bearer ").partition(".")[0]
+    try:
+        found = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))
+    except ValueError:
+        return None
+    return found.get("kid") if isinstance(found, dict) else None

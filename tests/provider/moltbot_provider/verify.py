@@ -74,3 +74,9 @@ class Introspection:
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             return f"a token that can't be introspected: {type(error).__name__}"
         return None if document.get("active") is True else "a token that is not active"
+
+    async def close(self) -> None:
+        """End its connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
