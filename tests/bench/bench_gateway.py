@@ -1,7 +1,7 @@
 """make bench-gateway: the same load and the same mock upstream through bare Envoy, this gateway and others.
 
-ARGS: --quick (seconds instead of minutes), --only NAME…, --soak MINUTES (memory of moltbot-full under load),
---write-docs (docs/benchmarks.md from this run).
+ARGS: --quick (seconds for minutes), --only NAME…, --soak MINUTES (memory of moltbot-full under load, into
+build/bench/gateway-soak.json), --write-docs (docs/benchmarks.md from this run).
 
 All gateways run at once and take turns: in each repetition every one gets the same cells, so that a
 disturbance meets all alike. Ratios are made within a repetition, against bare Envoy's figure of the same one,
@@ -213,8 +213,9 @@ def main():
     samples, left_out = asyncio.run(measured(arguments))
     lines = verdicts(samples)
     notes = [*lines, *(f"left out: {name}: {reason}" for name, reason in left_out.items())]
-    pinned = {name: pin["version"] for name, pin in PINS.items() if name not in left_out}
-    publish("gateway", samples, notes, **pinned)
+    measured_names = {name for name, _ in samples.values}
+    pinned = {name: pin["version"] for name, pin in PINS.items() if name in measured_names}
+    publish("gateway-soak" if arguments.soak else "gateway", samples, notes, **pinned)
     if arguments.write_docs:
         write_docs(
             samples, notes, pinned, f"{arguments.repetitions} repetitions of {arguments.seconds:g} s a cell"
