@@ -41,9 +41,10 @@ lock: $(VENV) ## Resolve the dependencies anew into the lock files (add ARGS=--u
 	@if grep -nE '://|index-url' requirements.lock requirements-dev.lock; then \
 		echo "a lock file names a package index: remove that line's source and run make lock again" >&2; exit 1; fi
 
-crds: $(VENV) ## Generate crds/ from the types, the chart's copy of it, and the list of reasons in the docs
+crds: $(VENV) ## Generate crds/ from the types, the chart's copy of it, and the tables in the docs
 	$(PYTHON) -m moltbot_operator.api.schema crds/
 	$(PYTHON) scripts/document_reasons.py
+	$(PYTHON) scripts/document_faults.py
 	rm -rf charts/moltbot-operator/crd-files && mkdir charts/moltbot-operator/crd-files
 	cp crds/*.yaml charts/moltbot-operator/crd-files/
 
@@ -70,6 +71,7 @@ checks: $(VENV) ## Style, types, import contracts, generated files, chart, links
 	$(PYTHON) -m moltbot_operator.api.schema crds/ --check || { echo "make crds fixes this" >&2; exit 1; }
 	diff -rq crds charts/moltbot-operator/crd-files || { echo "make crds fixes this" >&2; exit 1; }
 	$(PYTHON) scripts/document_reasons.py --check
+	$(PYTHON) scripts/document_faults.py --check
 	$(PYTHON) scripts/check_links.py
 	$(BED)/build.py --only helm
 	$(BED)/build.py --only kubeconform

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent.parent / "demo"))
+sys.path[:0] = [str(HERE.parent.parent / "demo"), str(HERE.parent / "matrix")]
 
 import models  # noqa: E402
 from sites import PROVIDERS, RELEASE, SYSTEM, Site, backend  # noqa: E402

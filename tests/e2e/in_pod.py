@@ -7,6 +7,7 @@ load    POST `count` requests (or for `duration` seconds), `concurrency` at a ti
 stream  one streamed request; when each chunk arrived, in seconds
 raw     the bytes `head` + `body` over a socket to `host`:`port`; the answer as text
 http    one request `method` `url` with `json`
+matrix  for each of `cells`: faults by the models' `admins`, one request to `url`, what each model saw
 """
 
 import asyncio
@@ -97,10 +98,40 @@ async def http(job):
         return {"status": answer.status, "headers": dict(answer.headers), "body": await answer.text()}
 
 
+async def matrix(job):
+    """One result a cell, in order: status, headers, text, whether the connection broke, requests by model."""
+    timeout = aiohttp.ClientTimeout(total=60)
+    connector = aiohttp.TCPConnector(force_close=True)
+    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+        return {"results": [await _cell(session, job, cell) for cell in job["cells"]]}
+
+
+async def _cell(session, job, cell):
+    for name, url in job["admins"].items():
+        fault = cell["faults"][name]
+        async with session.put(f"{url}/faults", json=fault or []) as done:
+            assert done.status == 200, await done.text()
+        async with session.delete(f"{url}/requests"):
+            pass
+    body, text, cut = {**BODY, "stream": cell["stream"]}, b"", False
+    async with session.post(job["url"], json=body, headers={"x-request-id": cell["id"]}) as answer:
+        try:
+            async for chunk, _ in answer.content.iter_chunks():
+                text += chunk
+        except aiohttp.ClientError:
+            cut = True
+    asked = {}
+    for name, url in job["admins"].items():
+        async with session.get(f"{url}/requests") as seen:
+            asked[name] = (await seen.json())["total"]
+        async with session.delete(f"{url}/faults"):
+            pass
+    told = {key.lower(): value for key, value in answer.headers.items()}
+    return {"status": answer.status, "headers": told, "text": text.decode(), "cut": cut, "asked": asked}
+
+
+JOBS = {"load": load, "stream": stream, "raw": raw, "http": http, "matrix": matrix}
+
 if __name__ == "__main__":
     given = json.loads(sys.argv[1])
-    print(
-        json.dumps(
-            asyncio.run({"load": load, "stream": stream, "raw": raw, "http": http}[given["do"]](given))
-        )
-    )
+    print(json.dumps(asyncio.run(JOBS[given["do"]](given))))

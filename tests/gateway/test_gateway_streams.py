@@ -84,7 +84,7 @@ async def test_failover_happens_before_the_first_byte_only(tmp_path):
         begin = time.monotonic()
         with pytest.raises(httpx.RemoteProtocolError):
             await events(bed)
-        assert 1.5 < time.monotonic() - begin < 20
+        assert 1.5 < time.monotonic() - begin < 25
         assert len(b.requests) == seen
 
 

@@ -129,9 +129,11 @@ def up_to(number: int) -> str:
 def limits(first_byte: timedelta, idle: timedelta) -> Json:
     """How long an attempt may take until its headers, and be silent after them.
 
-    Envoy's limit of silence also counts before the headers, so that it can't be the shorter one.
+    Envoy's limit of silence also counts before the headers, so that it must be the longer one: what runs out
+    first is what the audit record says.
     """
-    return {"per_try_timeout": seconds(first_byte), "per_try_idle_timeout": seconds(max(first_byte, idle))}
+    longer = max(first_byte + timedelta(seconds=1), idle)
+    return {"per_try_timeout": seconds(first_byte), "per_try_idle_timeout": seconds(longer)}
 
 
 def again(chain: Chain) -> timedelta:
@@ -143,6 +145,10 @@ def again(chain: Chain) -> timedelta:
 
 
 def silence(retry: Retry, chain: Chain) -> timedelta:
-    """How long a client may hear nothing: every attempt may use its time."""
+    """How long a client may hear nothing.
+
+    This limit is the one that ends a silence within an answer (Envoy's per_try_idle_timeout did not, after
+    the headers), so it is no longer than it must be: every attempt may use its time before the headers.
+    """
     idle = max(backend.idle for backend in chain.backends)
-    return idle + chain.attempts * (chain.wait + retry.maximum)
+    return max(idle, chain.attempts * (chain.wait + retry.maximum))
