@@ -118,6 +118,10 @@ async def test_a_clients_own_secrets_and_account_headers_reach_no_provider(bed, 
         "openai-organization": "theirs",
         "openai-project": "theirs",
         "x-goog-api-key": "theirs",
+        "forwarded": "for=192.0.2.7",
+        "x-forwarded-for": "192.0.2.7",
+        "x-forwarded-host": "inside.example",
+        "x-real-ip": "192.0.2.7",
     }
     answer = await bed.client.post(PIN, content=DEAR, headers=sent)
     assert answer.status_code == 200

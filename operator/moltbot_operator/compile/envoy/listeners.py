@@ -28,15 +28,19 @@ _NEVER_SENT_ON = (
     names.ROUTE,
     names.TASK,
     "cookie",
+    "forwarded",
     "openai-organization",
     "openai-project",
     "proxy-authorization",
     "x-moltbot-task",
     "x-envoy-external-address",
     "x-envoy-internal",
+    "x-forwarded-for",
+    "x-forwarded-host",
     "x-forwarded-proto",
+    "x-real-ip",
 )
-"""Request headers that no provider gets, beside all credentials."""
+"""Request headers that no provider gets, beside all credentials: ours, and who and where the client is."""
 
 
 def _manager(
