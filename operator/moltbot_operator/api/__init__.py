@@ -3,7 +3,7 @@
 Import from here; the modules behind hold one idea each.
 """
 
-from moltbot_operator.api.audit import Audit, AuditDestination, AuditField
+from moltbot_operator.api.audit import Audit, AuditDestination, AuditField, AuditOTLP
 from moltbot_operator.api.auth import (
     APIKeyAuth,
     Auth,
@@ -178,6 +178,7 @@ __all__ = [
     "Audit",
     "AuditDestination",
     "AuditField",
+    "AuditOTLP",
     "Auth",
     "AuthType",
     "Autoscaling",

@@ -6,15 +6,17 @@ from typing import Annotated
 from pydantic import Field
 
 from moltbot_operator.api.constraints import Unique
+from moltbot_operator.api.fields import HttpUrl
 from moltbot_operator.api.model import ApiModel, Check
 
-__all__ = ["Audit", "AuditDestination", "AuditField"]
+__all__ = ["Audit", "AuditDestination", "AuditField", "AuditOTLP"]
 
 
 class AuditDestination(StrEnum):
     """Where records go."""
 
     STDOUT = "Stdout"
+    OTLP = "OTLP"
 
 
 class AuditField(StrEnum):
@@ -54,11 +56,22 @@ class AuditField(StrEnum):
         return self in {AuditField.RECORD, AuditField.TIME, AuditField.REQUEST_ID}
 
 
+class AuditOTLP(ApiModel):
+    """A collector of OpenTelemetry's protocol over HTTP."""
+
+    url: HttpUrl
+    """Where it takes logs, as it is, such as http://collector.observability:4318/v1/logs; over TLS with a
+    public CA for https."""
+
+
 class Audit(ApiModel):
     """The record of every model call; never holds credentials or content."""
 
     destination: AuditDestination = AuditDestination.STDOUT
-    """Stdout: one JSON object a line on the gateway's standard output."""
+    """Stdout: one JSON object a line on the gateway's standard output. OTLP: log records sent to a collector
+    instead; those that it does not take are lost, and no call waits for it."""
+    otlp: AuditOTLP | None = None
+    """The collector; with destination OTLP."""
     fields: Annotated[tuple[AuditField, ...], Field(max_length=64), Unique()] = ()
     """Fields to write, beside record, time and request_id; empty: all. Content of requests and answers is no
     field and is never written."""
@@ -67,6 +80,12 @@ class Audit(ApiModel):
     request_id."""
 
     checks = (
+        Check(
+            "(has(self.destination) && self.destination == 'OTLP') == has(self.otlp)",
+            lambda self: (self.destination is AuditDestination.OTLP) == (self.otlp is not None),
+            "destination OTLP and otlp go together: write destination: OTLP and otlp: {url: "
+            "http://collector:4318/v1/logs}, or neither",
+        ),
         Check(
             "!has(self.redact) || !self.redact.exists(f, f in ['record', 'time', 'request_id'])",
             lambda self: not any(field.always for field in self.redact),

@@ -17,7 +17,7 @@ from hashlib import sha256
 
 from moltbot_agent.config import FetchedToken, SignedToken
 from moltbot_operator.api import Audit, CircuitBreaker, Protocol, RetryCondition
-from moltbot_operator.compile.consumers import Consumer, Issuer, Limit
+from moltbot_operator.compile.consumers import Consumer, Issuer, Limit, unreachable
 from moltbot_operator.compile.patterns import RequestCondition
 from moltbot_operator.compile.sources import BackendRef, Files, Problem
 
@@ -234,6 +234,12 @@ class Gateway:
     def closed(self) -> bool:
         """Whether nobody may use the route."""
         return self.anonymous is None and not self.consumers
+
+    @property
+    def collector(self) -> str | None:
+        """URL that audit records go to, unless it is the gateway's own pod or node; None: standard output."""
+        url = None if self.audit.otlp is None else self.audit.otlp.url
+        return None if unreachable(url, loopback=self.files.loopback) else url
 
     @cached_property
     def every_rule(self) -> tuple[PlannedRule, ...]:

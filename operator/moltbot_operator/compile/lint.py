@@ -26,6 +26,7 @@ def warnings(planned: Plan, sources: RouteSources) -> tuple[Problem, ...]:
         *backend_warnings(planned, sources),
         *_credentials(planned),
         *_tokens(planned, sources),
+        *_collector(planned),
         *selection_warnings(planned),
     )
 
@@ -129,6 +130,15 @@ def _tokens(planned: Plan, sources: RouteSources) -> Iterator[Problem]:
                 f"consumers[{spec.name}].auth.jwt.jwks.url leads to the gateway's own pod or node, where no "
                 "keys are fetched from, so its tokens get 503: write the address of the issuer",
             )
+
+
+def _collector(planned: Plan) -> Iterator[Problem]:
+    if planned.gateway.audit.otlp is not None and planned.gateway.collector is None:
+        yield Problem(
+            "Loop",
+            "audit.otlp.url leads to the gateway's own pod or node, where no records are sent to, so they go "
+            "to standard output: write the address of the collector",
+        )
 
 
 def _issuers(planned: Plan) -> Iterator[Problem]:

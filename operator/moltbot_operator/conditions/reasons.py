@@ -49,7 +49,8 @@ class Reason(StrEnum):
     NOT_ALLOWED = "NotAllowed"
     """A ModelBackend of another namespace does not let this route's namespace use it (allowedRoutes)."""
     LOOP = "Loop"
-    """A ModelBackend leads back to the route that uses it, or to the gateway's own pod or node."""
+    """A ModelBackend leads back to the route that uses it; or it, a consumer's `jwks.url` or a route's
+    `audit.otlp.url` to the gateway's own pod or node."""
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 — a reason, not a secret
     """A Secret that the spec names does not exist."""
     SECRET_KEY_NOT_FOUND = "SecretKeyNotFound"  # noqa: S105

@@ -75,6 +75,7 @@ def test_rules(rule: dict[str, object], found: list[str]) -> None:
         ({"worker": {}}, ["worker"]),
         ({"gateway": {"tls": {"secretRef": {"name": "a"}}}}, ["gateway.tls"]),
         ({"audit": {"fields": ["backend"], "redact": ["consumer"]}}, []),
+        ({"audit": {"destination": "OTLP", "otlp": {"url": "http://a.example"}}}, []),
         (
             {"rollout": {"autoPromote": False, "scaleDownDelay": "5s"}},
             ["rollout.autoPromote", "rollout.scaleDownDelay"],

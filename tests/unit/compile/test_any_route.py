@@ -218,8 +218,22 @@ CONSUMERS = st.one_of(
 
 
 FIELDS = st.lists(st.sampled_from([str(field) for field in AuditField if not field.always]), unique=True)
+COLLECTORS = st.sampled_from(
+    [
+        "http://collector:4318/v1/logs",
+        "https://Otel.example",
+        "https://[2001:db8::1]/a$b",
+        "http://127.1/v1/logs",
+    ]
+)
 SPECS = st.fixed_dictionaries(
-    {}, optional={"audit": st.fixed_dictionaries({}, optional={"fields": FIELDS, "redact": FIELDS})}
+    {},
+    optional={
+        "audit": st.fixed_dictionaries(
+            {},
+            optional={"fields": FIELDS, "redact": FIELDS, "otlp": st.fixed_dictionaries({"url": COLLECTORS})},
+        ).map(lambda audit: {**audit, "destination": "OTLP"} if "otlp" in audit else audit)
+    },
 )
 """The rest of a route."""
 

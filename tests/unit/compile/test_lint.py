@@ -199,6 +199,20 @@ def test_consumers_whose_tokens_an_earlier_one_takes():
     assert found(tokened("x"), tokened("y", issuer="j"), keyed("z", "a")) == []
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1:9901", "localhost:4318", "[::1]:4318", "169.254.169.254"])
+def test_a_collector_in_the_gateways_own_pod_gets_nothing(host):
+    audit = {"destination": "OTLP", "otlp": {"url": f"http://{host}/v1/logs"}}
+    result = compiled([rule("r", ["a"], ["b"])], AB, spec={"audit": audit})
+    assert [each.reason for each in result.warnings] == ["Loop"]
+    assert "audit.otlp.url" in result.warnings[0].message
+    written = str(result.envoy)
+    assert "/v1/logs" not in written
+    assert "StdoutAccessLog" in written
+    allowed = compiled([rule("r", ["a"], ["b"])], AB, spec={"audit": audit}, files=Files(loopback=True))
+    assert allowed.warnings == ()
+    assert f"http://{host}/v1/logs" in str(allowed.envoy)
+
+
 def test_places_of_keys_that_are_doubtful():
     one = tokened("x", jwks={"url": "http://a.example/keys"})
     assert reasons([rule("r", ["a"])], AB, [one]) == ["JWKSNotEncrypted"]

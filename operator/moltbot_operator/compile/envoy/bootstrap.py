@@ -5,6 +5,7 @@ from moltbot_agent.attempts import PREFIX, histogram_settings
 from moltbot_operator.compile.envoy import names
 from moltbot_operator.compile.envoy.clusters import chained, clusters
 from moltbot_operator.compile.envoy.listeners import inner_listener, public_listener, ready_listener
+from moltbot_operator.compile.envoy.otlp import collector_clusters, collector_stats
 from moltbot_operator.compile.envoy.proto import Json, extension
 from moltbot_operator.compile.envoy.tokens import jwks_clusters
 from moltbot_operator.compile.ir import Gateway
@@ -39,7 +40,9 @@ def bootstrap(gateway: Gateway) -> Json:
     if any(chain.inner for chain in chains.values()):
         listeners.append(inner_listener(chains))
     name = f"{gateway.namespace}/{gateway.route}"
-    kept = [{"prefix": prefix} for prefix in _KEPT_PREFIXES] + [{"suffix": each} for each in _KEPT_SUFFIXES]
+    kept = [{"prefix": prefix} for prefix in (*_KEPT_PREFIXES, *collector_stats(gateway))] + [
+        {"suffix": each} for each in _KEPT_SUFFIXES
+    ]
     return {
         "node": {"id": name, "cluster": name, "metadata": {}},
         "admin": {
@@ -47,7 +50,7 @@ def bootstrap(gateway: Gateway) -> Json:
         },
         "static_resources": {
             "listeners": listeners,
-            "clusters": [*clusters(gateway, chains), *jwks_clusters(gateway)],
+            "clusters": [*clusters(gateway, chains), *jwks_clusters(gateway), *collector_clusters(gateway)],
         },
         "bootstrap_extensions": [
             extension(

@@ -12,6 +12,7 @@ from typing import Final
 from moltbot_agent.calls import call_log, first_token_log
 from moltbot_operator.api import Audit, AuditField
 from moltbot_operator.compile.envoy import names
+from moltbot_operator.compile.envoy.otlp import collector_logger
 from moltbot_operator.compile.envoy.proto import Json, extension
 from moltbot_operator.compile.ir import Gateway
 
@@ -89,7 +90,10 @@ def _chosen(fields: Mapping[str, str | None], audit: Audit) -> Json:
 
 
 def _logger(gateway: Gateway, fields: Mapping[str, str | None]) -> Json:
-    form = {"json_format": _chosen(fields, gateway.audit)}
+    chosen = _chosen(fields, gateway.audit)
+    if gateway.collector is not None:
+        return collector_logger(gateway, gateway.collector, chosen)
+    form = {"json_format": chosen}
     if gateway.files.access_log == _STDOUT:
         return extension(
             "envoy.access_loggers.stdout",

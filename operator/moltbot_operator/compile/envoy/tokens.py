@@ -15,14 +15,13 @@ from importlib.resources import files
 from typing import Final
 
 from moltbot_agent.jwks import ALGORITHMS
-from moltbot_operator.api import Protocol
-from moltbot_operator.api.endpoint import ResolvedEndpoint, is_ip_address
+from moltbot_operator.api.endpoint import ResolvedEndpoint
 from moltbot_operator.compile.consumers import Issuer, Token
 from moltbot_operator.compile.envoy import names
-from moltbot_operator.compile.envoy.clusters import verified_tls
 from moltbot_operator.compile.envoy.lua_text import quoted, table
 from moltbot_operator.compile.envoy.proto import Json, seconds, typed
-from moltbot_operator.compile.ir import Gateway, Verification
+from moltbot_operator.compile.envoy.servers import server_cluster
+from moltbot_operator.compile.ir import Gateway
 
 __all__ = [
     "TOKENS",
@@ -181,35 +180,11 @@ def _cluster_name(endpoint: ResolvedEndpoint) -> str:
 def jwks_clusters(gateway: Gateway) -> list[Json]:
     """One cluster for each server that keys are fetched from, and the one for keys that are not there."""
     endpoints = {_cluster_name(e): e for issuer in gateway.issuers if (e := issuer.endpoint) is not None}
-    made = [_cluster(name, endpoints[name], gateway.files.system_ca) for name in sorted(endpoints)]
+    ca = gateway.files.system_ca
+    made = [
+        server_cluster(name, endpoints[name], ca, connect=_FETCH, at_once=_ASKED_AT_ONCE)
+        for name in sorted(endpoints)
+    ]
     if any(issuer.endpoint is None for issuer in gateway.issuers):
         made.append({"name": _NO_KEYS, "type": "STATIC", "load_assignment": {"cluster_name": _NO_KEYS}})
     return made
-
-
-def _cluster(name: str, endpoint: ResolvedEndpoint, system_ca: str) -> Json:
-    address = {"socket_address": {"address": endpoint.host, "port_value": endpoint.port}}
-    limit = {
-        "max_connections": _ASKED_AT_ONCE,
-        "max_pending_requests": _ASKED_AT_ONCE,
-        "max_requests": _ASKED_AT_ONCE,
-        "max_retries": _ASKED_AT_ONCE,
-    }
-    cluster: Json = {
-        "name": name,
-        "connect_timeout": seconds(_FETCH),
-        "load_assignment": {
-            "cluster_name": name,
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
-        },
-        "circuit_breakers": {"thresholds": [limit]},
-    }
-    if is_ip_address(endpoint.host):
-        cluster["type"] = "STATIC"
-    else:
-        cluster |= {"type": "LOGICAL_DNS", "dns_lookup_family": "V4_PREFERRED", "respect_dns_ttl": True}
-    if endpoint.scheme == "https":
-        cluster["transport_socket"] = verified_tls(
-            Verification(system_ca, endpoint.sni or endpoint.host), Protocol.HTTP1
-        )
-    return cluster
