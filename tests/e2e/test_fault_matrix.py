@@ -20,6 +20,8 @@ def outcomes(site):
         backend(name, site.namespace, endpoint={"service": {"name": model, "port": models.PORT}}, **BACKEND)
         for name, model in MODELS.items()
     ]
+    for each in backends:
+        del each["spec"]["model"]  # a rule that reads bodies holds plain answers: a cut one becomes a 502
     site.cluster.apply([*backends, route("matrix", site.namespace, [RULE])])
     site.wait_serving("matrix")
     admins = {}

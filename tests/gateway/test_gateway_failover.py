@@ -267,3 +267,14 @@ async def test_the_longer_wait_of_a_fallback_is_its_own(tmp_path):
             answer = await bed.chat()
     assert (answer.status_code, answer.headers["x-moltbot-attempts"]) == (200, "2")
     assert answer.elapsed.total_seconds() < 5
+
+
+async def test_a_plain_answer_that_breaks_is_an_error_where_bodies_are_read(tmp_path):
+    async with Provider(name="a") as a:
+        objects = [route(rule("all", ["a"], failover=QUICK)), *backend("a", a.url, model="a-v1")]
+        async with serving(*objects, folder=tmp_path) as bed:
+            await a.fault("reset_after_headers")
+            answer = await bed.chat()
+    assert answer.status_code == 502
+    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+    assert len(a.requests) == 1
