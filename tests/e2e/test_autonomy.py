@@ -57,7 +57,8 @@ class Load:
     def __init__(self, site, **job):
         self.results = {}
         job = {"duration": 45, "concurrency": 8, "close": True} | job
-        self.thread = threading.Thread(target=lambda: self.results.update(site.load(**job)))
+        limit = job["duration"] + 120
+        self.thread = threading.Thread(target=lambda: self.results.update(site.load(seconds=limit, **job)))
 
     def __enter__(self):
         self.thread.start()
