@@ -1,14 +1,14 @@
 """Writes the fault matrix into docs/failover.md from the tests' own table; with --check only compares."""
 
-import re
 import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
+from sections import publish
+
 SOURCE = Path("tests/matrix/fault_matrix.toml")
 PAGE = Path("docs/failover.md")
-BEGIN, END = "<!-- faults -->", "<!-- /faults -->"
 
 
 def row(fault: dict[str, Any]) -> str:
@@ -35,18 +35,5 @@ def table() -> str:
     return "\n".join([head, "| --- | --- | --- | --- | --- |", *map(row, faults)])
 
 
-def main() -> int:
-    """1 when --check finds a difference."""
-    page = PAGE.read_text()
-    new = f"{BEGIN}\n{table()}\n{END}"
-    written = re.sub(f"{BEGIN}.*?{END}", lambda _: new, page, flags=re.DOTALL)
-    if "--check" in sys.argv[1:]:
-        if written != page:
-            print(f"{PAGE} is not what {SOURCE} says: make crds fixes this", file=sys.stderr)
-        return int(written != page)
-    PAGE.write_text(written)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(publish(PAGE, SOURCE, {"faults": table()}))

@@ -1,10 +1,11 @@
 """Writes the tables of docs/conditions.md from the enumerations in the code; with --check only compares."""
 
 import ast
-import re
 import sys
 from itertools import pairwise
 from pathlib import Path
+
+from sections import publish
 
 SOURCE = Path("operator/moltbot_operator/conditions/reasons.py")
 PAGE = Path("docs/conditions.md")
@@ -28,21 +29,6 @@ def table(name: str, title: str) -> str:
     return "\n".join([f"| {title} | meaning |", "| --- | --- |", *rows])
 
 
-def main() -> int:
-    """1 when --check finds a difference."""
-    page = PAGE.read_text()
-    written = page
-    for name, title in (("ConditionType", "type"), ("Reason", "reason")):
-        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        new = f"{begin}\n{table(name, title)}\n{end}"
-        written = re.sub(f"{begin}.*?{end}", new.replace("\\", r"\\"), written, flags=re.DOTALL)
-    if "--check" in sys.argv[1:]:
-        if written != page:
-            print(f"{PAGE} is not what {SOURCE} says: make crds fixes this", file=sys.stderr)
-        return int(written != page)
-    PAGE.write_text(written)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    titles = {"ConditionType": "type", "Reason": "reason"}
+    sys.exit(publish(PAGE, SOURCE, {name: table(name, title) for name, title in titles.items()}))
