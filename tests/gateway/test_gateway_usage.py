@@ -156,3 +156,21 @@ async def test_tokens_are_those_of_the_answer_that_the_client_got(tmp_path):
             answer = await bed.chat()
             (record,) = await bed.records(1)
     assert [record[name] for name in TOKENS] == [answer.json()["usage"][name] for name in TOKENS]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_tokens_are_read_where_only_the_inner_tier_writes_the_model(tmp_path, stream):
+    """A rate sends the first attempt by way of the inner tier."""
+    async with Provider(name="a") as a, Provider(name="b") as b:
+        objects = [
+            route(rule("all", ["a"], ["b"])),
+            *backend("a", a.url, model="a-v1", limits={"requestsPerSecond": 100}),
+            *backend("b", b.url, model="b-v1"),
+        ]
+        async with serving(*objects, folder=tmp_path) as bed:
+            options = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
+            answer = await bed.chat(body={**BODY, **options})
+            record = (await bed.records(1))[-1]
+    assert answer.status_code == 200
+    assert record["backend"] == "a"
+    assert all(isinstance(each, int) and each > 0 for each in tokens(record))

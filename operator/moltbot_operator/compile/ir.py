@@ -207,8 +207,10 @@ class PlannedRule:
         return self.latency and len(self.choices) > 1
 
     def reads(self, choice: Choice) -> bool:
-        """Whether the script reads the body of requests that go this way."""
-        return choice.chain.model is not None or any(each.scanned for each in self.conditions)
+        """Whether bodies of requests that go this way are read, by the public script or in the inner tier."""
+        written = any(backend.model is not None for backend in choice.chain.backends)
+        inner = written and not choice.chain.direct
+        return inner or choice.chain.model is not None or any(each.scanned for each in self.conditions)
 
 
 @dataclass(frozen=True)

@@ -160,8 +160,9 @@ def _entries(rule: PlannedRule, condition: RequestCondition, chains: dict[str, C
         reads = reads_events() if any(rule.reads(choice) for choice in rule.choices) else {}
         routes.append({**route, "metadata": draw(rule), "typed_per_filter_config": acts("draw") | reads})
     else:
-        # what was scanned has woken the script, which may read the answer too
-        learnt = learns(rule, rule.choices[0]) if condition.scanned else {}
+        # what was scanned has woken the filters that read the answer
+        woken = {} if condition.scanned or not rule.reads(rule.choices[0]) else reads_events()
+        learnt = learns(rule, rule.choices[0]) | woken
         routes.append(_final(match, rule, rule.choices[0], chains, learnt))
     return routes
 
