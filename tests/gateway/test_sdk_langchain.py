@@ -49,7 +49,9 @@ async def test_tools_and_their_results(chat):
     streamed = None
     async for part in able.astream([question]):
         streamed = part if streamed is None else streamed + part
-    assert streamed.tool_calls[0]["args"] == call["args"]
+    [again] = streamed.tool_calls  # the town is the name of the provider that was drawn
+    assert (again["name"], again["args"]["days"]) == ("weather", 7)
+    assert {again["args"]["town"], call["args"]["town"]} <= {"one", "two"}
 
 
 class Town(pydantic.BaseModel):
