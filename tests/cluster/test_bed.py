@@ -129,6 +129,9 @@ def workload() -> None:
     kubectl("apply", "-f", "-", stdin=json.dumps(pod))
     kubectl("rollout", "status", "deployment/server", "--timeout=120s")
     kubectl("wait", "--for=condition=Ready", "pod/client", "--timeout=120s")
+    # Pods are Ready a moment before kube-proxy knows of them.
+    ask = "import urllib.request as r\ntry: print(r.urlopen('http://server/word', timeout=5).read())"
+    until(lambda: "first" in in_pod(f"{ask}\nexcept OSError as error: print(error)"))
 
 
 def test_a_second_start_does_nothing() -> None:
