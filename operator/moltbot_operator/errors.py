@@ -11,10 +11,17 @@
     │   ├── Conflict        409: somebody else owns the field or changed the object meanwhile
     │   ├── Gone            410: the position of a list or watch is too old
     │   └── NotFound        404
+    ├── IssuerError         whoever makes credentials did not do what was asked
+    │   ├── NothingHappened surely without effect: safe to do again
+    │   ├── Unclear         it may have happened: look before it is done again
+    │   ├── Refused         the issuer said no, and why
+    │   └── NotOurs         the issuer can't be told which credential is meant
     └── LeaseLost           another replica leads now: the process must end
 
 A message says what happened, to which object, and what to do.
 """
+
+from datetime import timedelta
 
 __all__ = [
     "ClusterError",
@@ -24,9 +31,14 @@ __all__ = [
     "EnvoyRejected",
     "Gone",
     "InvalidInput",
+    "IssuerError",
     "LeaseLost",
     "MoltBotError",
     "NotFound",
+    "NotOurs",
+    "NothingHappened",
+    "Refused",
+    "Unclear",
 ]
 
 
@@ -71,6 +83,33 @@ class Gone(ClusterError):  # noqa: N818
 
 class NotFound(ClusterError):  # noqa: N818
     """404: the object, or its kind, does not exist."""
+
+
+class IssuerError(MoltBotError):
+    """Whoever makes credentials did not do what was asked. The message never holds a credential.
+
+    `retry_after`: how long the issuer wants to be left alone, where it said so.
+    """
+
+    def __init__(self, message: str, retry_after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class NothingHappened(IssuerError):  # noqa: N818
+    """Surely without effect (no connection, 429, 503 of a proxy): it can be done again."""
+
+
+class Unclear(IssuerError):  # noqa: N818
+    """It may have happened (timeout, cut connection, 5xx, an answer that can't be read): look first."""
+
+
+class Refused(IssuerError):  # noqa: N818
+    """The issuer or the backend said no (4xx), and will say so again until somebody changes something."""
+
+
+class NotOurs(IssuerError):  # noqa: N818
+    """A credential that a person made: the issuer needs an identifier that nobody knows."""
 
 
 class LeaseLost(MoltBotError):  # noqa: N818
