@@ -12,7 +12,11 @@ from moltbot_operator.api.model import OpenModel
 __all__ = [
     "AnalysisRun",
     "BackendStatus",
+    "FailedRevision",
+    "MetricReading",
     "MoltBotRouteStatus",
+    "OldRevision",
+    "PendingNotification",
     "RevisionStatus",
     "RolloutStatus",
     "RuleStatus",
@@ -34,17 +38,75 @@ class RevisionStatus(OpenModel):
     """Earlier ones that were stable, latest first."""
 
 
+class MetricReading(OpenModel):
+    """What a metric of the analysis was last."""
+
+    name: Line
+    """The metric's name."""
+    value: Line = ""
+    """Latest value, as a decimal number; empty where there was none."""
+    active: Line = ""
+    """The same of the revision that served before, for conditions that compare with it."""
+
+
 class AnalysisRun(OpenModel):
     """Measurements so far."""
 
     measurements: Count = 0
-    """Taken."""
+    """Taken, and the source answered."""
     failed: Count = 0
     """Failed."""
     inconclusive: Count = 0
     """Without a verdict."""
+    errors: Count = 0
+    """Errors of a source in a row."""
     message: Annotated[str, Text(4096, minimum=0)] = ""
     """Latest figures."""
+    metrics: Annotated[tuple[MetricReading, ...], Field(max_length=16), Keyed()] = ()
+    """Latest value of each metric."""
+
+
+class OldRevision(OpenModel):
+    """A revision that served and is still there."""
+
+    revision: Line
+    """Its name."""
+    until: datetime
+    """When its pods go (rollout.scaleDownDelay after the switch)."""
+
+
+class FailedRevision(OpenModel):
+    """A revision that was given up, and is not tried again until the spec changes or `retry` names it."""
+
+    revision: Line
+    """Its name."""
+    reason: Line
+    """Why, as one CamelCase word; the condition Degraded or Stalled has the same."""
+    message: Annotated[str, Text(4096, minimum=0)] = ""
+    """Why, and what to do."""
+    at: datetime
+    """When."""
+    generation: Count = 0
+    """Of the spec that led to it: `retry` counts in a later one."""
+
+
+class PendingNotification(OpenModel):
+    """A notification that is still to be delivered."""
+
+    id: Line
+    """The same at each attempt."""
+    event: Line
+    """Started, Paused, Promoted, Completed, RolledBack, Failed or Aborted."""
+    revision: Line
+    """The revision that it speaks of."""
+    previous: Line = ""
+    """What served before; empty for the first revision."""
+    message: Annotated[str, Text(1024, minimum=0)] = ""
+    """What happened."""
+    at: datetime
+    """When."""
+    sent: Annotated[tuple[Count, ...], Field(max_length=8)] = ()
+    """Places in rollout.notifications that are done with it."""
 
 
 class RolloutStatus(OpenModel):
@@ -52,12 +114,43 @@ class RolloutStatus(OpenModel):
 
     phase: Line | None = None
     """Stable, Preparing, Testing, Paused, Promoting, Verifying, Aborting or Failed."""
+    revision: Line | None = None
+    """The revision under way, or the latest that was."""
+    rollback_to: Line | None = None
+    """The revision that serves again if the one under way is rolled back."""
     started_at: datetime | None = None
     """When it began."""
+    deadline: datetime | None = None
+    """Until when the present step may take."""
+    promoted_at: datetime | None = None
+    """When the Service was switched."""
+    stage: Line | None = None
+    """What Testing is at (Tests, Analysis, Gates), or why it is Paused: Held (paused: true), Promotion
+    (autoPromote: false) or Inconclusive."""
+    resume: Line | None = None
+    """The phase that goes on after Paused."""
+    gates: Count = 0
+    """Gates that have passed."""
+    attempt: Count = 0
+    """Repetitions of the present step's question."""
+    not_before: datetime | None = None
+    """When it is asked again."""
+    overridden: bool = False
+    """Whether `promote` asked to skip what is left."""
+    promote_generation: Count | None = None
+    """Generation of the spec whose `promote` has been taken up."""
     message: Annotated[str, Text(4096, minimum=0)] | None = None
     """What it waits for, or why it failed and what to do."""
+    reason: Line | None = None
+    """Why it is rolled back, as one CamelCase word."""
     analysis: AnalysisRun | None = None
     """Measurements so far."""
+    failed: FailedRevision | None = None
+    """The revision that was given up; absent once the spec asks for another one."""
+    old: Annotated[tuple[OldRevision, ...], Field(max_length=50)] = ()
+    """Revisions that served before and still run."""
+    pending: Annotated[tuple[PendingNotification, ...], Field(max_length=16)] = ()
+    """Notifications to be delivered."""
 
 
 class WorkerStatus(OpenModel):

@@ -5,7 +5,14 @@ from typing import Annotated, Any, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-__all__ = ["AttemptsEvidence", "Evidence", "EvidenceReader", "EvidenceUnavailable", "flaw_of"]
+__all__ = [
+    "AttemptsEvidence",
+    "Evidence",
+    "EvidenceReader",
+    "EvidenceUnavailable",
+    "RequestsEvidence",
+    "flaw_of",
+]
 
 
 class EvidenceUnavailable(Exception):  # noqa: N818
@@ -50,6 +57,22 @@ class AttemptsEvidence(_Said):
     """Latency: upper bound in seconds (None: no bound), and attempts up to it."""
 
 
+class RequestsEvidence(_Said):
+    """What Envoy counted of clients' requests at its public listener since its start; probes don't count.
+
+    The figures by which `source: Gateway` judges a revision.
+    """
+
+    ended: Count
+    """Requests that ended."""
+    well: Count
+    """Of those, the ones that were not answered with 5xx and were not cut off by us."""
+    unanswered: Count = 0
+    """Of those, the ones without an answer: they have no latency."""
+    buckets: Annotated[tuple[tuple[float | None, Count], ...], Field(max_length=64)] = ()
+    """Latency to the first byte: upper bound in seconds (None: no bound), and requests up to it."""
+
+
 class Evidence(_Said):
     """The answer of an agent's `/evidence`."""
 
@@ -61,6 +84,8 @@ class Evidence(_Said):
     credentials: tuple[CredentialEvidence, ...] = ()
     in_flight: int = 0
     attempts: tuple[AttemptsEvidence, ...] = ()
+    requests: RequestsEvidence | None = None
+    """None from an agent that does not tell."""
     problems: tuple[str, ...] = ()
 
 
