@@ -128,14 +128,14 @@ class Autoscaling(ApiModel):
     """Scaling of the workers by load."""
 
     min_replicas: Replicas = 1
-    """Fewest workers."""
+    """Fewest workers. 0 counts as 1 where the operator scales: without workers nothing would be measured."""
     max_replicas: Annotated[int, Field(strict=True, ge=1, le=1000)]
     """Most workers."""
     mode: AutoscalingMode = AutoscalingMode.OPERATOR
     """Who writes the number of workers: Operator, HPA (a HorizontalPodAutoscaler made by the operator) or
     External (KEDA or a person, by the scale subresource)."""
     metrics: Annotated[tuple[ScaleMetric, ...], Field(max_length=8), Keyed()] = ()
-    """Measures of load; by default requests in flight per worker."""
+    """Measures of load; by default InFlight with a target of 50."""
     behavior: ScalingBehavior = ScalingBehavior()
     """How fast to scale."""
 
