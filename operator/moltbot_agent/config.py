@@ -113,6 +113,17 @@ class Verifier(_Model):
     `remote_jwks`, which leads nowhere: Envoy refuses a provider without any key."""
 
 
+class Certificate(_Model):
+    """The pair that clients are shown: `tls.crt` and `tls.key` in `source` become the SDS file `target`."""
+
+    name: str
+    """SDS resource name."""
+    source: Path
+    """Folder with both files."""
+    target: Path
+    """SDS file that Envoy watches (DiscoveryResponse with one TLS certificate)."""
+
+
 class Served(_Model):
     """What metrics tell of a backend beside its name."""
 
@@ -142,6 +153,8 @@ class AgentConfig(_Model):
     credentials: tuple[Credential, ...] = ()
     consumers: Consumers | None = None
     verifier: Verifier | None = None
+    certificate: Certificate | None = None
+    """Absent: plain HTTP."""
     served: dict[str, Served] = {}
     """Backends by `namespace/name`."""
     consumer_names: tuple[str, ...] = ()

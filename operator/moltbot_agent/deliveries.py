@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import orjson
 
+from moltbot_agent.certificate import CertificateDelivery
 from moltbot_agent.clock import boot, offset
 from moltbot_agent.config import AgentConfig, Consumers, Credential, SignedToken
 from moltbot_agent.files import write_if_different
@@ -123,6 +124,9 @@ class Deliveries:
         self._consumers_seen: tuple[object, ...] | None = None
         self._consumers_problems: list[str] = []
         self._verifier = VerifierDelivery(config.verifier, self._write) if config.verifier else None
+        self._certificate = (
+            CertificateDelivery(config.certificate, self._write) if config.certificate else None
+        )
         self._write_problems: dict[Path, str] = {}
         self.ready = False
         """Whether every file is there, so that Envoy can start."""
@@ -136,7 +140,10 @@ class Deliveries:
         sources = [state.problem for state in self.credentials if state.problem]
         tokens = [problem for issuance in self.issuances for problem in issuance.problems]
         verifier = self._verifier.problems if self._verifier else []
-        return [*self._write_problems.values(), *sources, *tokens, *self._consumers_problems, *verifier]
+        certificate = self._certificate.problem if self._certificate else None
+        shown = [certificate] if certificate else []
+        own = [*self._write_problems.values(), *shown]
+        return [*own, *sources, *tokens, *self._consumers_problems, *verifier]
 
     @property
     def next_due(self) -> float:
@@ -218,6 +225,8 @@ class Deliveries:
             self._delivered[credential.target] = token
 
     def _deliver_access(self) -> None:
+        if self._certificate is not None:
+            self._certificate.run_once()
         if self._config.consumers is not None:
             self._deliver_consumers(self._config.consumers)
         if self._verifier is not None:
@@ -248,6 +257,7 @@ class Deliveries:
         targets = [state.credential.target for state in self.credentials]
         targets += [self._config.consumers.target] if self._config.consumers else []
         targets += [self._verifier.target] if self._verifier else []
+        targets += [self._certificate.target] if self._certificate else []
         tried = all(issuance.tried or issuance.source is None for issuance in self.issuances)
         waited = boot() - self._began > FIRST_TOKENS_S
         if (tried or waited) and all(map(_exists, targets)):

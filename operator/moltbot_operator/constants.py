@@ -65,6 +65,7 @@ DIR_CONSUMERS: Final = "/etc/moltbot/consumers"
 DIR_CA: Final = "/etc/moltbot/ca"
 """Mount of private CA bundles, one folder a backend."""
 
+DIR_TLS: Final = "/etc/moltbot/tls"
 DIR_JWKS: Final = "/etc/moltbot/jwks"
 """Mount of public keys of token issuers, one folder a ConfigMap."""
 

@@ -18,6 +18,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from moltbot_agent.certificate import check_pair
+from moltbot_agent.sources import Unusable
 from moltbot_operator.compile import BackendRef, CompiledRoute, Files, Mount, compile_route
 from moltbot_operator.constants import SYSTEM_CA
 from moltbot_operator.errors import EnvoyRejected, InvalidInput
@@ -81,6 +83,7 @@ async def gateway(
             consumers=str(folder / "consumers"),
             ca=str(folder / "ca"),
             jwks=str(folder / "jwks"),
+            tls=str(folder / "tls"),
             system_ca=_system_ca(),
             access_log=str(access_log or "/dev/stdout"),
             listen_address=address,
@@ -91,6 +94,7 @@ async def gateway(
         jwks = manifests.make_keys(keys or default_folder())
         compiled = compile_route(manifests.sources(route, endpoints or {}, files))
         _write(folder, compiled, manifests)
+        scheme = "http" if compiled.agent.certificate is None else "https"
         async with contextlib.AsyncExitStack() as stack:
             agent = await stack.enter_async_context(_process(folder, "agent", *_agent_command(folder, ports)))
             envoy = await stack.enter_async_context(
@@ -99,7 +103,8 @@ async def gateway(
             ended = asyncio.create_task(_first_end({"the agent": agent, "Envoy": envoy}))
             stack.callback(ended.cancel)
             await _ready({"/ready": (address, ports[1]), "/healthz": ("127.0.0.1", ports[3])}, ended, folder)
-            yield Gateway(compiled, f"http://{address}:{ports[0]}", ports[2], ports[3], folder, jwks, ended)
+            url = f"{scheme}://{address}:{ports[0]}"
+            yield Gateway(compiled, url, ports[2], ports[3], folder, jwks, ended)
 
 
 def _agent_command(folder: Path, ports: Sequence[int]) -> tuple[str, ...]:
@@ -154,12 +159,36 @@ def _write(folder: Path, compiled: CompiledRoute, manifests: Manifests) -> None:
     (folder / "evidence" / "token").write_text(secrets.token_urlsafe())
     for mount in compiled.mounts:
         _write_mount(folder, mount, manifests)
+    if compiled.agent.certificate is not None:
+        _check_certificate(compiled.agent.certificate.source)
+
+
+_TOPS: Final = {
+    "credential": "credentials",
+    "consumer": "consumers",
+    "ca": "ca",
+    "jwks": "jwks",
+    "tls": "tls",
+}
+"""Folder of each purpose."""
+
+
+def _check_certificate(folder: Path) -> None:
+    """Envoy would not start without a usable pair."""
+    try:
+        check_pair(*((folder / name).read_bytes() for name in ("tls.crt", "tls.key")))
+    except FileNotFoundError as error:
+        raise InvalidInput(
+            f"the Secret of gateway.tls.secretRef with the key {Path(error.filename).name} is in none of the "
+            "files: add it"
+        ) from error
+    except Unusable as error:
+        raise InvalidInput(f"the Secret of gateway.tls.secretRef {error}") from error
 
 
 def _write_mount(folder: Path, mount: Mount, manifests: Manifests) -> None:
     """Secrets and keys that are missing leave their folder empty, as in a pod."""
-    top = {"credential": "credentials", "consumer": "consumers", "ca": "ca", "jwks": "jwks"}[mount.purpose]
-    target = folder / top / mount.folder
+    target = folder / _TOPS[mount.purpose] / mount.folder
     target.mkdir(parents=True, exist_ok=True)
     values = manifests.data.get((mount.kind, mount.namespace, mount.name), {})
     if mount.key is None:

@@ -289,11 +289,33 @@ CASES = {
     ),
     "worker": refused("n10", "spec.worker", worker={"replicas": 1}),
     "rollout": refused("n11", "spec.rollout", rollout={"autoPromote": False}),
-    "gateway TLS": refused("n12", "spec.gateway.tls", gateway={"tls": {"secretRef": {"name": "tls"}}}),
     "consumer key rotation": refused(
         "n15",
         "consumers[app].auth.apiKey.rotation",
         consumers=consumer(apiKey={"secretRef": {"name": "s"}, "rotation": {"interval": "72h"}}),
+    ),
+    "certificate missing": unresolved(
+        "n12",
+        "SecretNotFound",
+        "create it; pods start with it only",
+        [rule("r", "ok")],
+        gateway={"tls": {"secretRef": {"name": "nowhere"}}},
+    ),
+    "certificate without key": unresolved(
+        "n13",
+        "SecretKeyNotFound",
+        "lacks the key tls.key",
+        [rule("r", "ok")],
+        secret(NS, "half", **{"tls.crt": "x"}),
+        gateway={"tls": {"secretRef": {"name": "half"}}},
+    ),
+    "certificate that is none": unresolved(
+        "n14",
+        "SecretValueUnusable",
+        "has no certificate in PEM",
+        [rule("r", "ok")],
+        secret(NS, "no-pair", **{"tls.crt": "x", "tls.key": "y"}),
+        gateway={"tls": {"secretRef": {"name": "no-pair"}}},
     ),
     # what can't be made
     "pod template with a wrong list": Case(

@@ -6,14 +6,16 @@ so any code but 0 is a refusal; it does not see references to missing clusters, 
 
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from copy import deepcopy
-from functools import reduce
+from functools import cache, reduce
 from operator import getitem
 from pathlib import Path
 from typing import Any
 
 import orjson
+from certificates import Authority
 
 from moltbot_agent.config import Verifier
 from moltbot_agent.envoy import binary
@@ -27,9 +29,26 @@ def merged(compiled: CompiledRoute) -> dict[str, Any]:
     secrets: set[str] = set()
     document = _static(orjson.loads(orjson.dumps(compiled.envoy)), compiled, secrets)
     document["static_resources"]["secrets"] = [
-        {"name": name, "generic_secret": {"secret": {"inline_string": "x"}}} for name in sorted(secrets)
+        {"name": name, **(_pair() if _shown(compiled, name) else {"generic_secret": _GENERIC})}
+        for name in sorted(secrets)
     ]
     return document
+
+
+_GENERIC = {"secret": {"inline_string": "x"}}
+
+
+def _shown(compiled: CompiledRoute, name: str) -> bool:
+    return compiled.agent.certificate is not None and compiled.agent.certificate.name == name
+
+
+@cache
+def _pair() -> dict[str, Any]:
+    """A certificate of the gateway's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        chain, key = (Path(file).read_text() for file in Authority().issue(Path(folder), "gateway"))
+    inline = {"certificate_chain": {"inline_string": chain}, "private_key": {"inline_string": key}}
+    return {"tls_certificate": inline}
 
 
 def _static(node: Any, compiled: CompiledRoute, secrets: set[str]) -> Any:
@@ -39,7 +58,9 @@ def _static(node: Any, compiled: CompiledRoute, secrets: set[str]) -> Any:
         return node
     if "sds_config" in node:
         assert node["sds_config"]["path_config_source"]["path"] in {
-            str(each.target) for each in compiled.agent.credentials if each.name == node["name"]
+            str(each.target)
+            for each in (*compiled.agent.credentials, compiled.agent.certificate)
+            if each is not None and each.name == node["name"]
         }
         secrets.add(node["name"])
         return {"name": node["name"]}

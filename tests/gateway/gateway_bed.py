@@ -10,6 +10,7 @@
 import asyncio
 import contextlib
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -135,15 +136,20 @@ class Bed:
 
 
 @contextlib.asynccontextmanager
-async def serving(*objects: Object | Sequence[Object], folder: Path, **options: Any) -> AsyncIterator[Bed]:
-    """Serve these objects until the block ends."""
+async def serving(
+    *objects: Object | Sequence[Object],
+    folder: Path,
+    verify: ssl.SSLContext | bool = True,
+    **options: Any,
+) -> AsyncIterator[Bed]:
+    """Serve these objects until the block ends; `verify` is whose certificate the client takes."""
     flat = [each for given in objects for each in (given if isinstance(given, list) else [given])]
     file = folder / "manifests.yaml"
     file.write_text(yaml.safe_dump_all(flat))
     log = folder / "access.log"
     async with (
         serve.gateway(read([file]), access_log=log, concurrency=1, **options) as running,
-        httpx.AsyncClient(base_url=running.url, timeout=30) as client,
+        httpx.AsyncClient(base_url=running.url, timeout=30, verify=verify) as client,
     ):
         yield Bed(running, client, log)
 

@@ -71,7 +71,8 @@ class GatewayTLS(ApiModel):
     """The certificate that the gateway shows to clients."""
 
     secret_ref: SecretRef
-    """Secret of type kubernetes.io/tls; a renewed certificate is taken up without a restart."""
+    """Secret of type kubernetes.io/tls; a renewed certificate is taken up without a restart. Clients then
+    speak HTTPS only; service.port: 443 gives them the usual port."""
 
 
 class PodTemplateMeta(ApiModel):

@@ -30,8 +30,6 @@ def unsupported_route(spec: MoltBotRouteSpec) -> list[str]:
     """Fields used by a route that are not implemented yet, as in `rules[tech].cache`."""
     found = [field for rule in spec.rules for field in _of_rule(rule)]
     found += [field for consumer in spec.consumers for field in _of_consumer(consumer)]
-    if spec.gateway.tls is not None:
-        found.append("gateway.tls")
     if spec.worker is not None:
         found.append("worker")
     if spec.rollout is not None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from moltbot_agent.config import (
     AgentConfig,
+    Certificate,
     ConsumerKeys,
     Consumers,
     Credential,
@@ -15,6 +16,7 @@ from moltbot_operator.compile.backends import folder
 from moltbot_operator.compile.credentials import token_ca_mount
 from moltbot_operator.compile.envoy.access import KEYS, key_template, keys_path
 from moltbot_operator.compile.envoy.names import PUBLIC, upstream
+from moltbot_operator.compile.envoy.shown import CERTIFICATE, certificate_path
 from moltbot_operator.compile.envoy.tokens import TOKENS, token_template, tokens_path
 from moltbot_operator.compile.ir import Gateway
 from moltbot_operator.compile.result import Mount
@@ -59,6 +61,11 @@ def agent_config(gateway: Gateway) -> AgentConfig:
         credentials=tuple(credentials),
         consumers=consumers if keys else None,
         verifier=_verifier(gateway) if gateway.issuers else None,
+        certificate=None
+        if gateway.certificate is None
+        else Certificate(
+            name=CERTIFICATE, source=Path(files.tls, CERTIFICATE), target=Path(certificate_path(files.run))
+        ),
         served={
             str(each.ref): Served(provider=each.provider, model=each.model or "")
             for each in gateway.backends.values()
@@ -85,7 +92,7 @@ def _verifier(gateway: Gateway) -> Verifier:
 
 
 def mounts(gateway: Gateway, sources: RouteSources) -> tuple[Mount, ...]:
-    """Credentials and CAs of every backend in use, and the keys of every consumer."""
+    """Credentials and CAs of every backend in use, the keys of every consumer, the certificate."""
     found = []
     for backend in gateway.backends.values():
         spec = sources.backends[backend.ref].spec
@@ -103,6 +110,11 @@ def mounts(gateway: Gateway, sources: RouteSources) -> tuple[Mount, ...]:
         if consumer.auth.api_key is not None:
             name = consumer.auth.api_key.secret_ref.name
             found.append(Mount("Secret", gateway.namespace, name, None, "consumer", consumer.name, None))
+    if (shown := gateway.certificate) is not None:
+        found += [
+            Mount("Secret", gateway.namespace, shown, key, "tls", CERTIFICATE, key)
+            for key in ("tls.crt", "tls.key")
+        ]
     for issuer in gateway.issuers:
         if issuer.config_map is not None:
             name, key = issuer.config_map

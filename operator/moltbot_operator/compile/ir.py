@@ -229,6 +229,8 @@ class Gateway:
     limits: Mapping[str, Limit]
     """Of consumers that have one, the anonymous one too, by name."""
     audit: Audit
+    certificate: str | None
+    """Name of the Secret with the certificate that clients are shown; None: plain HTTP."""
     task_models: Mapping[str, str] | None
     """Models that tell the kind of task, and which; None if no rule asks for it."""
 

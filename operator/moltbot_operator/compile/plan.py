@@ -222,6 +222,7 @@ def plan(sources: RouteSources) -> Plan:
         consumers=told_apart(sources.spec.consumers, loopback=sources.files.loopback),
         limits=consumer_limits(sources.spec.consumers),
         audit=sources.spec.audit,
+        certificate=None if sources.spec.gateway.tls is None else sources.spec.gateway.tls.secret_ref.name,
         task_models=task_models(rules, used.values(), sources),
     )
     reports = tuple(report for _, report in planned)

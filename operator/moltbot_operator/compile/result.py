@@ -21,7 +21,7 @@ class Mount:
     namespace: str
     name: str
     key: str | None
-    purpose: Literal["credential", "consumer", "ca", "jwks"]
+    purpose: Literal["credential", "consumer", "ca", "jwks", "tls"]
     folder: str
     path: str | None
     """File name in the folder; None with `key` None."""

@@ -66,6 +66,7 @@ class Files:
     consumers: str = "/etc/moltbot/consumers"
     ca: str = "/etc/moltbot/ca"
     jwks: str = "/etc/moltbot/jwks"
+    tls: str = "/etc/moltbot/tls"
     system_ca: str = "/etc/ssl/certs/ca-certificates.crt"
     access_log: str = "/dev/stdout"
     loopback: bool = False

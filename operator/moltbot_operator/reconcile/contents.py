@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from moltbot_agent.certificate import check_pair
 from moltbot_agent.jwks import usable_jwks
 from moltbot_agent.signing import suitable_algorithms
 from moltbot_agent.sources import Unusable
@@ -28,8 +29,9 @@ class Contents:
     """Keys of an object.
 
     `flaws` says of a Secret's key why its value can't be sent as a header, `algorithms` of a private key in
-    PEM what it can sign with, `key_flaws` of a value why it is none, and `no_jwks` of a ConfigMap's key why
-    no token can be verified with its value.
+    PEM what it can sign with, `key_flaws` of a value why it is none, `no_jwks` of a ConfigMap's key why no
+    token can be verified with its value, and `no_certificate` of a Secret with both tls.crt and tls.key why
+    they are no pair.
     """
 
     keys: frozenset[str]
@@ -37,6 +39,7 @@ class Contents:
     algorithms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     key_flaws: Mapping[str, str] = field(default_factory=dict)
     no_jwks: Mapping[str, str] = field(default_factory=dict)
+    no_certificate: str = ""
 
 
 class ContentsMemo:
@@ -82,7 +85,18 @@ def _contents(kind: Kind, manifest: Mapping[str, Any]) -> Contents:
             algorithms[key] = _algorithms(value)
         except Unusable as error:
             key_flaws[key] = str(error)
-    return Contents(frozenset(data), flaws, algorithms, key_flaws)
+    return Contents(frozenset(data), flaws, algorithms, key_flaws, no_certificate=_pair_flaw(data))
+
+
+def _pair_flaw(data: Mapping[str, str]) -> str:
+    """Why tls.crt and tls.key are no certificate and its key; empty where there are not both."""
+    if not {"tls.crt", "tls.key"} <= data.keys():
+        return ""
+    try:
+        check_pair(b64decode(data["tls.crt"]), b64decode(data["tls.key"]))
+    except Unusable as error:
+        return str(error)
+    return ""
 
 
 def _algorithms(encoded: str) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from moltbot_operator.reconcile.problems import (
     Place,
     backend_places,
     backend_problems,
+    certificate_problem,
     consent_problem,
     consumer_problem,
     jwks_problem,
@@ -61,6 +62,10 @@ class Gatherer:
         for consumer in spec.consumers:
             consumers[consumer.name], problem = await self._consumer(consumer, namespace)
             unresolved.append(problem)
+        if spec.gateway.tls is not None:
+            shown = spec.gateway.tls.secret_ref.name
+            contents = await self._contents.look(SECRET, namespace, shown)
+            unresolved.append(certificate_problem(shown, namespace, contents))
         sources = RouteSources(namespace, name, spec, backends, consumers)
         return Gathered(sources, tuple(problem for problem in unresolved if problem))
 

@@ -20,6 +20,7 @@ __all__ = [
     "Place",
     "backend_places",
     "backend_problems",
+    "certificate_problem",
     "consent_problem",
     "consumer_problem",
     "jwks_problem",
@@ -148,6 +149,20 @@ def jwks_problem(
     if flaw := contents.no_jwks.get(reference.key):
         message = f"{whose}: the value of key {reference.key} in {config_map} {flaw}."
         return Problem(Reason.JWKS_UNUSABLE, message)
+    return None
+
+
+def certificate_problem(name: str, namespace: str, contents: Contents | None) -> Problem | None:
+    """Why clients can't be shown the certificate of a Secret."""
+    what = f"spec.gateway.tls.secretRef names Secret {namespace}/{name}"
+    if contents is None:
+        message = f"{what}, which does not exist: create it; pods start with it only."
+        return Problem(Reason.SECRET_NOT_FOUND, message)
+    if missing := [key for key in ("tls.crt", "tls.key") if key not in contents.keys]:
+        message = f"{what}, which lacks the key {missing[0]}: create it with type kubernetes.io/tls."
+        return Problem(Reason.SECRET_KEY_NOT_FOUND, message)
+    if contents.no_certificate:
+        return Problem(Reason.SECRET_VALUE_UNUSABLE, f"{what}, which {contents.no_certificate}.")
     return None
 
 

@@ -161,8 +161,11 @@ def _route_places(manifest: Manifest | None) -> set[Place]:
     if manifest is None:
         return set()
     namespace = manifest["metadata"].get("namespace", "")
+    spec = manifest.get("spec") or {}
     places: set[Place] = set()
-    for consumer in (manifest.get("spec") or {}).get("consumers") or []:
+    if secret := ((spec.get("gateway") or {}).get("tls") or {}).get("secretRef"):
+        places.add((SECRET, namespace, secret["name"]))
+    for consumer in spec.get("consumers") or []:
         auth = consumer.get("auth") or {}
         if secret := (auth.get("apiKey") or {}).get("secretRef"):
             places.add((SECRET, namespace, secret["name"]))

@@ -226,7 +226,7 @@ class RouteReconciler:
             "rollout": rollout_status(before.get("rollout") or {}, plan, now),
         }
         if wanted.gateway and compiled:
-            status["address"] = address(owner.namespace, owner.name, wanted.gateway.service)
+            status["address"] = address(owner.namespace, owner.name, wanted.gateway)
             status["rules"] = rule_items(compiled.rules)
             status["backends"] = backend_items(compiled.backends, owner.namespace)
         steps = [] if applied.halted else rollout_announcements(plan)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from moltbot_operator.api import GatewayService
+from moltbot_operator.api import Gateway
 from moltbot_operator.compile.result import BackendReport, RuleReport
 from moltbot_operator.compile.sources import BackendRef
 from moltbot_operator.conditions.merge import timestamp
@@ -38,10 +38,11 @@ def patch(live: Mapping[str, Any], desired: Mapping[str, Any]) -> dict[str, Any]
     return changed
 
 
-def address(namespace: str, name: str, service: GatewayService) -> str:
+def address(namespace: str, name: str, gateway: Gateway) -> str:
     """Where clients inside the cluster reach the route."""
-    port = "" if service.port == 80 else f":{service.port}"  # noqa: PLR2004 — HTTP's own port
-    return f"http://{name}.{namespace}.svc{port}"
+    scheme, usual = ("http", 80) if gateway.tls is None else ("https", 443)
+    port = "" if gateway.service.port == usual else f":{gateway.service.port}"
+    return f"{scheme}://{name}.{namespace}.svc{port}"
 
 
 def rule_items(reports: Sequence[RuleReport]) -> list[dict[str, Any]]:

@@ -73,7 +73,7 @@ def test_rules(rule: dict[str, object], found: list[str]) -> None:
         ({"audit": {"destination": "Stdout"}, "rollout": {"strategy": "BlueGreen", "autoPromote": True}}, []),
         ({"consumers": [{"name": "a", "auth": {"apiKey": {"secretRef": {"name": "a"}}}}]}, []),
         ({"worker": {}}, ["worker"]),
-        ({"gateway": {"tls": {"secretRef": {"name": "a"}}}}, ["gateway.tls"]),
+        ({"gateway": {"tls": {"secretRef": {"name": "a"}}}}, []),
         ({"audit": {"fields": ["backend"], "redact": ["consumer"]}}, []),
         ({"audit": {"destination": "OTLP", "otlp": {"url": "http://a.example"}}}, []),
         (

@@ -31,7 +31,7 @@ async def agent(answer: Any) -> AsyncIterator[HttpEvidence]:
     """An agent that answers with `answer(request)`."""
     app = web.Application()
     app.router.add_get("/evidence", answer)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moltbot_operator.api import GatewayService
+from moltbot_operator.api import Gateway, GatewayService, GatewayTLS, SecretRef
 from moltbot_operator.compile.result import BackendReport, RuleReport
 from moltbot_operator.compile.sources import BackendRef, Problem
 from moltbot_operator.reconcile.status import (
@@ -63,9 +63,18 @@ def test_none_removes() -> None:
     assert patch({}, {"a": None}) == {}
 
 
-@pytest.mark.parametrize(("port", "expected"), [(80, "http://r.n.svc"), (8080, "http://r.n.svc:8080")])
-def test_the_address_names_the_port_where_it_must(port: int, expected: str) -> None:
-    assert address("n", "r", GatewayService(port=port)) == expected
+@pytest.mark.parametrize(
+    ("port", "tls", "expected"),
+    [
+        (80, False, "http://r.n.svc"),
+        (8080, False, "http://r.n.svc:8080"),
+        (443, True, "https://r.n.svc"),
+        (80, True, "https://r.n.svc:80"),
+    ],
+)
+def test_the_address_names_the_port_where_it_must(port: int, tls: bool, expected: str) -> None:
+    shown = GatewayTLS(secret_ref=SecretRef(name="shown")) if tls else None
+    assert address("n", "r", Gateway(service=GatewayService(port=port), tls=shown)) == expected
 
 
 def test_rules_and_backends_are_named_as_the_route_names_them() -> None:

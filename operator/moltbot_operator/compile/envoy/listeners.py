@@ -14,6 +14,7 @@ from moltbot_operator.compile.envoy.replies import inner_replies, public_replies
 from moltbot_operator.compile.envoy.retry import limits
 from moltbot_operator.compile.envoy.routes import entry_routes, exact_map, final_routes, stored_routes
 from moltbot_operator.compile.envoy.script import script, tasks, writes_model
+from moltbot_operator.compile.envoy.shown import shown_certificate
 from moltbot_operator.compile.envoy.task import task_header
 from moltbot_operator.compile.envoy.usage import usage_filter
 from moltbot_operator.compile.ir import Gateway
@@ -144,15 +145,16 @@ def public_listener(gateway: Gateway, chains: dict[str, Chained]) -> Json:
         local_reply_config=public_replies(gateway),
         access_log=access_log(gateway),
     )
-    return _listener(names.PUBLIC, gateway.files.listen_address, gateway.files.gateway_port, manager)
+    files, tls = gateway.files, shown_certificate(gateway)
+    return _listener(names.PUBLIC, files.listen_address, files.gateway_port, manager, **tls)
 
 
-def _listener(name: str, address: str, port: int, manager: Json) -> Json:
+def _listener(name: str, address: str, port: int, manager: Json, **chain: Any) -> Json:
     return {
         "name": name,
         "address": {"socket_address": {"address": address, "port_value": port}},
         "per_connection_buffer_limit_bytes": BUFFER_BYTES,
-        "filter_chains": [{"filters": [manager]}],
+        "filter_chains": [{"filters": [manager], **chain}],
     }
 
 

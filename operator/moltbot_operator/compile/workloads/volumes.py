@@ -15,6 +15,7 @@ from moltbot_operator.constants import (
     DIR_EVIDENCE,
     DIR_JWKS,
     DIR_RUN,
+    DIR_TLS,
 )
 
 __all__ = ["agent_mounts", "envoy_mounts", "mounted_name", "volumes"]
@@ -34,6 +35,7 @@ def volumes(owner: Owner, compiled: CompiledRoute) -> list[dict[str, Any]]:
     found += _gathered(owner, compiled.mounts, "credential", "credentials")
     found += _gathered(owner, compiled.mounts, "ca", "ca")
     found += _gathered(owner, compiled.mounts, "jwks", "jwks")
+    found += _gathered(owner, compiled.mounts, "tls", "tls")
     found += [
         {
             "name": name,
@@ -56,6 +58,8 @@ def agent_mounts(mounts: Sequence[Mount]) -> list[dict[str, Any]]:
         paths.append(("ca", DIR_CA))
     if "jwks" in purposes:
         paths.append(("jwks", DIR_JWKS))
+    if "tls" in purposes:
+        paths.append(("tls", DIR_TLS))
     paths += [(name, f"{DIR_CONSUMERS}/{mount.folder}") for name, mount in _consumers(mounts)]
     paths.append(("evidence", DIR_EVIDENCE))
     read_only = [{"name": name, "mountPath": path, "readOnly": True} for name, path in paths]
@@ -84,7 +88,7 @@ def _config(owner: Owner, compiled: CompiledRoute) -> dict[str, Any]:
 
 
 def _gathered(
-    owner: Owner, mounts: Iterable[Mount], purpose: Literal["credential", "ca", "jwks"], volume: str
+    owner: Owner, mounts: Iterable[Mount], purpose: Literal["credential", "ca", "jwks", "tls"], volume: str
 ) -> list[dict[str, Any]]:
     """One projected volume for all files of a purpose: `<folder>/<path>` below its mount."""
     items: defaultdict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
