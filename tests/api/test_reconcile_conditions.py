@@ -279,7 +279,6 @@ CASES = {
     "stream guard": unsupported_rule(
         "n3", "rules[r].failover.stream", failover={"stream": {"firstToken": "10s"}}
     ),
-    "context length": unsupported_rule("n4", "ContextLength", failover={"retryOn": ["ContextLength"]}),
     "cache": unsupported_rule("n5", "rules[r].cache", cache={"ttl": "10m"}),
     "coalesce": unsupported_rule("n6", "rules[r].coalesce", coalesce=True),
     "batch": unsupported_rule("n7", "rules[r].batch", batch={"window": "5ms"}),

@@ -24,7 +24,7 @@ CONSUMER_SCRIPT = consumer_script()
 REGENERATE = bool(os.environ.get("MOLTBOT_REGENERATE"))
 SCRIPTS = {
     script(name)["typed_config"]["default_source_code"]["inline_string"]: f"<{name}>"
-    for name in ("public.lua", "inner.lua")
+    for name in ("public.lua", "inner.lua", "overlong.lua")
 }
 
 

@@ -137,6 +137,6 @@ class Failover(ApiModel):
         RetryCondition.PER_TRY_TIMEOUT,
     )
     """What counts as a failure: ConnectFailure, Reset, 5xx, 429, PerTryTimeout, 401, 403, and ContextLength
-    (the prompt is too long: to the fallbacks only). By default the first five."""
+    (the backend says that the prompt is too long for its model). By default the first five."""
     stream: StreamGuard | None = None
     """How streamed answers are watched; absent: until the first byte only."""

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 from moltbot_operator.api.backend import ModelBackendSpec
 from moltbot_operator.api.consumer import Consumer
-from moltbot_operator.api.failover import RetryCondition
 from moltbot_operator.api.model import ApiModel
 from moltbot_operator.api.rollout import Rollout
 from moltbot_operator.api.route import MoltBotRouteSpec
@@ -41,8 +40,6 @@ def _of_rule(rule: Rule) -> Iterator[str]:
     at = f"rules[{rule.name}]"
     if rule.failover.stream is not None:
         yield f"{at}.failover.stream"
-    if RetryCondition.CONTEXT_LENGTH in rule.failover.retry_on:
-        yield f"{at}.failover.retryOn: {RetryCondition.CONTEXT_LENGTH}"
     if rule.coalesce:
         yield f"{at}.coalesce"
     for name, feature in (

@@ -121,6 +121,8 @@ class Chain:
     """The most that are made. More than there are backends: the last one is asked again."""
     wait: timedelta = timedelta(0)
     """How long one attempt may take until its headers."""
+    overlong: bool = False
+    """Whether an answer that says that the prompt is too long leads to the next backend."""
 
     @property
     def first(self) -> Backend:
@@ -141,7 +143,9 @@ class Chain:
     def label(self) -> str:
         """Unique among chains."""
         again = f" {self.attempts} {self.wait}" if self.repeats else ""
-        return ("" if self.direct else "~") + " ".join(backend.label for backend in self.backends) + again
+        told = " overlong" if self.overlong else ""
+        names = " ".join(backend.label for backend in self.backends)
+        return ("" if self.direct else "~") + names + again + told
 
     @property
     def repeats(self) -> bool:

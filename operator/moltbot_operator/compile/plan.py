@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from moltbot_operator.api import Failover, Rule, Selection
+from moltbot_operator.api import Failover, RetryCondition, Rule, Selection
 from moltbot_operator.compile.backends import resolve
 from moltbot_operator.compile.consumers import consumer_limits, told_apart
 from moltbot_operator.compile.ir import Backend, Chain, Choice, Gateway, PlannedRule, Retry
@@ -184,7 +184,8 @@ def _chain(backends: Sequence[Backend], failover: Failover) -> Chain:
     spilling = sum(backend.rate is not None for backend in every[:-1])
     attempts = max(wanted, min(len(every), wanted + spilling))
     wait = failover.per_try_timeout or max(backend.first_byte for backend in every)
-    return Chain(every, direct, attempts, wait)
+    overlong = len(every) > 1 and RetryCondition.CONTEXT_LENGTH in failover.retry_on
+    return Chain(every, direct, attempts, wait, overlong)
 
 
 def _models(rule: Rule, candidates: Sequence[Backend], fallbacks: Sequence[Backend]) -> tuple[str, ...]:

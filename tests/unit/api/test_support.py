@@ -55,7 +55,7 @@ def route(rule: dict[str, object] | None = None, **members: object) -> MoltBotRo
         ({"coalesce": False}, []),
         ({"matches": [{"task": "Code"}], "selection": "LowestLatency"}, []),
         ({"failover": {"stream": {}}}, ["rules[tech].failover.stream"]),
-        ({"failover": {"retryOn": ["ContextLength"]}}, ["rules[tech].failover.retryOn: ContextLength"]),
+        ({"failover": {"retryOn": ["ContextLength"]}}, []),
         ({"coalesce": True}, ["rules[tech].coalesce"]),
         ({"cache": {}}, ["rules[tech].cache"]),
         ({"batch": {}}, ["rules[tech].batch"]),

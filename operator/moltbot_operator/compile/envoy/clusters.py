@@ -63,7 +63,7 @@ def clusters(gateway: Gateway, chains: dict[str, Chained]) -> list[Json]:
         if len(chain.entries) > 1:
             made.append(_composite(chain.name, chain.entries, chain.chain, gateway))
         if chain.limit is not None and len(chain.rest) > 1:
-            made.append(_composite(chain.spill, chain.rest, None, gateway))
+            made.append(_composite(chain.spill, chain.rest, chain.chain, gateway, spill=True))
     if any(backend.limit is not None for backend in gateway.backends.values()):
         made.append({"name": names.FULL, "type": "STATIC", "load_assignment": {"cluster_name": names.FULL}})
     return made
@@ -159,13 +159,16 @@ def _inner(entry: names.Entry, gateway: Gateway) -> Json:
     }
 
 
-def _composite(name: str, entries: tuple[str, ...], chain: Chain | None, gateway: Gateway) -> Json:
+def _composite(
+    name: str, entries: tuple[str, ...], chain: Chain, gateway: Gateway, *, spill: bool = False
+) -> Json:
     """Attempt N goes to entry N; entries without a healthy host are skipped within the same attempt.
 
     A composite runs its own upstream filters and not its members', so it must inject the first backend's
     credential; the inner tier removes that again.
     """
-    first = chain.first if chain is not None and chain.direct else None
+    first = chain.first if chain.direct and not spill else None
+    filters = said(repeats=False, overlong=chain.overlong)
     return {
         "name": name,
         "connect_timeout": seconds(timedelta(seconds=1)),
@@ -176,6 +179,6 @@ def _composite(name: str, entries: tuple[str, ...], chain: Chain | None, gateway
             "extensions.clusters.composite.v3.ClusterConfig",
             clusters=[{"name": entry} for entry in entries],
         ),
-        "typed_extension_protocol_options": injected(first, gateway, said(repeats=False)),
+        "typed_extension_protocol_options": injected(first, gateway, filters),
         "circuit_breakers": breakers(),
     }

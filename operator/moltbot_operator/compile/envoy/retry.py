@@ -20,6 +20,7 @@ from typing import Final
 from moltbot_operator.api import RetryCondition
 from moltbot_operator.compile.envoy import names
 from moltbot_operator.compile.envoy.proto import Json, extension, header, regex, seconds
+from moltbot_operator.compile.envoy.script import awake
 from moltbot_operator.compile.ir import Chain, Retry
 
 __all__ = ["again", "limits", "policy", "said", "silence", "up_to"]
@@ -48,8 +49,9 @@ _FLAGS: Final[dict[RetryCondition, tuple[str, ...]]] = {
     RetryCondition.RESET: ("UC", "UR", "UPE"),
     RetryCondition.SERVER_ERROR: ("UF", "UC", "UR", "UPE", "UT"),
     RetryCondition.PER_TRY_TIMEOUT: ("UT",),
+    RetryCondition.CONTEXT_LENGTH: ("CL",),
 }
-"""What the inner tier says of a backend that did not answer, by Envoy's response flags."""
+"""What the inner tier says of a backend that did not answer, by Envoy's response flags; CL is our own."""
 
 _UNASKED: Final = ("NC", "UH", "UO", "UCR", "RL")
 """No cluster, no healthy host, full, credential missing, above its rate: such an attempt reached nobody."""
@@ -58,10 +60,11 @@ _AGAIN: Final = {"UF", "UC", "UR", "UPE", "UO"}
 """What may pass until the same backend is asked again."""
 
 
-def said(*, repeats: bool) -> list[Json]:
-    """The upstream filter that writes `x-mb-said`.
+def said(*, repeats: bool, overlong: bool = False) -> list[Json]:
+    """The upstream filters that write `x-mb-said`; answers pass them from the last to the first.
 
-    `repeats`: the direct answers too are those of a backend that the next attempt asks again.
+    `repeats`: the direct answers too are those of a backend that the next attempt asks again. `overlong`: an
+    error that says that the prompt is too long counts as a fault.
     """
     last = "1" if repeats else f"%RESP({names.LAST})%"
     line = f"%RESP(:STATUS)%/%RESP({names.FAULT})%/{last}/%RESP(RETRY-AFTER)%/%RESP(RETRY-AFTER-MS)%"
@@ -73,7 +76,8 @@ def said(*, repeats: bool) -> list[Json]:
             "envoy.filters.http.header_mutation",
             "extensions.filters.http.header_mutation.v3.HeaderMutation",
             mutations={"response_mutations": [{"append": each} for each in added]},
-        )
+        ),
+        *([awake("overlong.lua")] if overlong else []),
     ]
 
 

@@ -241,5 +241,7 @@ def _final(match: Json, rule: PlannedRule, choice: Choice, chains: dict[str, Cha
         "route": action,
         "response_headers_to_add": [header("x-moltbot-rule", rule.name)],
     }
+    if choice.chain.overlong:  # a compressed error can't be read
+        route["request_headers_to_remove"] = ["accept-encoding"]
     filters = scope(rule) | learnt
     return {**route, "typed_per_filter_config": filters} if filters else route

@@ -11,12 +11,13 @@ from moltbot_operator.compile.envoy import names
 from moltbot_operator.compile.envoy.proto import Json, extension, typed
 from moltbot_operator.compile.ir import Choice, Gateway, PlannedRule
 
-__all__ = ["acts", "draw", "learns", "script", "show", "tasks", "writes_model"]
+__all__ = ["acts", "awake", "draw", "learns", "script", "show", "tasks", "writes_model"]
 
 
 _PARTS: Final[dict[str, tuple[str, ...]]] = {
     "public.lua": ("scan.lua", "task.lua", "latency.lua", "usage.lua"),
     "inner.lua": ("scan.lua",),
+    "overlong.lua": (),
 }
 
 
@@ -26,14 +27,18 @@ def _source(name: str) -> str:
     return "\n".join(folder.joinpath(part).read_text("utf-8") for part in (*_PARTS[name], name))
 
 
-def script(name: str) -> Json:
-    """The filter, asleep but on routes that wake it by :func:`acts` or :func:`writes_model`."""
-    lua = extension(
+def awake(name: str) -> Json:
+    """The filter, which runs on every request."""
+    return extension(
         names.SCRIPT,
         "extensions.filters.http.lua.v3.Lua",
         default_source_code={"inline_string": _source(name)},
     )
-    return {**lua, "disabled": True}
+
+
+def script(name: str) -> Json:
+    """The filter, asleep but on routes that wake it by :func:`acts` or :func:`writes_model`."""
+    return {**awake(name), "disabled": True}
 
 
 def _awake(**context: str) -> Json:
