@@ -50,6 +50,17 @@ class HttpMethod(StrEnum):
     DELETE = "DELETE"
 
 
+JsonPath = Annotated[
+    str,
+    Text(
+        256,
+        pattern=r"[$](\.[A-Za-z_][A-Za-z0-9_]*|\.[*]|\[[*]\]|\[[0-9]+\])*",
+        remedy="write a JSON path of names, indices and [*] only, such as $.data[*].id",
+    ),
+]
+"""RFC 9535, without filters and descent."""
+
+
 class HttpCall(ApiModel):
     """One call to an admin API. `{id}`, `{name}` and `{rotation}` in url and body are replaced."""
 
@@ -59,11 +70,11 @@ class HttpCall(ApiModel):
     """Where to call."""
     body: Annotated[str, Text(8192, minimum=0)] | None = None
     """JSON to send."""
-    id_path: Annotated[str, Text(256)] | None = None
+    id_path: JsonPath | None = None
     """JSON path of a credential's identifier in the answer, such as `$.id` or `$.data[*].id`."""
-    value_path: Annotated[str, Text(256)] | None = None
+    value_path: JsonPath | None = None
     """JSON path of the credential itself in the answer, such as `$.key`."""
-    name_path: Annotated[str, Text(256)] | None = None
+    name_path: JsonPath | None = None
     """JSON path of a credential's name, by which the rotation's own ones are found in a list."""
 
 
@@ -74,6 +85,13 @@ class WebhookIssuer(ApiModel):
     """A known admin API: OpenAIAdmin, OpenRouter or LiteLLM; then only the credential is needed."""
     url: HttpUrl | None = None
     """Base URL of a preset's API where it is not the public one, such as a LiteLLM of one's own."""
+    project: (
+        Annotated[
+            str, Text(64, pattern="[A-Za-z0-9_-]+", remedy="write the project's id, such as proj_abc123")
+        ]
+        | None
+    ) = None
+    """OpenAI's project that gets the keys; with preset OpenAIAdmin."""
     secret_ref: SecretKeyRef
     """Secret and key that hold the admin credential."""
     header: HeaderName = "Authorization"
@@ -92,6 +110,26 @@ class WebhookIssuer(ApiModel):
             "has(self.preset) || (has(self.list) && has(self.create) && has(self.revoke))",
             lambda self: self.preset is not None or None not in (self.list, self.create, self.revoke),
             "give a preset (OpenAIAdmin, OpenRouter, LiteLLM), or all three of list, create and revoke",
+        ),
+        Check(
+            "(has(self.preset) && self.preset == 'OpenAIAdmin') == has(self.project)",
+            lambda self: (self.preset is WebhookPreset.OPENAI_ADMIN) == (self.project is not None),
+            "preset OpenAIAdmin and project go together: write both, such as proj_abc123, or neither",
+        ),
+        Check(
+            "!has(self.preset) || self.preset != 'LiteLLM' || has(self.url)",
+            lambda self: self.preset is not WebhookPreset.LITELLM or self.url is not None,
+            "preset LiteLLM has no public address: write url, such as http://litellm.models.svc:4000",
+        ),
+        Check(
+            "!has(self.list) || (has(self.list.idPath) && has(self.list.namePath))",
+            lambda self: self.list is None or None not in (self.list.id_path, self.list.name_path),
+            "list needs idPath and namePath, such as $.data[*].id and $.data[*].name",
+        ),
+        Check(
+            "!has(self.create) || (has(self.create.idPath) && has(self.create.valuePath))",
+            lambda self: self.create is None or None not in (self.create.id_path, self.create.value_path),
+            "create needs idPath and valuePath, such as $.id and $.key",
         ),
     )
 

@@ -6,7 +6,7 @@ import os
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 os.environ.setdefault("AUTHLIB_INSECURE_TRANSPORT", "1")  # tests also ask it over plain HTTP
@@ -27,6 +27,13 @@ class Client(ClientMixin):
     methods: frozenset[str] = frozenset({"client_secret_basic", "client_secret_post"})
     scopes: frozenset[str] | None = None
     """Scopes that it may have; None for any."""
+    grants: frozenset[str] = frozenset({"client_credentials"})
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """Of a client that registered itself."""
+    registration_token: str | None = None
+    """Its registration access token (RFC 7592); None for a client that is configured."""
+    expires: float = 0
+    """When its secrets expire, in seconds since the epoch; 0: never."""
 
     def get_client_id(self):
         return self.client_id
@@ -37,13 +44,15 @@ class Client(ClientMixin):
         return scope if set(scope_to_list(scope)) <= self.scopes else None
 
     def check_client_secret(self, client_secret):
+        if self.expires and self.expires <= time.time():
+            return False
         return any(hmac.compare_digest(client_secret.encode(), known.encode()) for known in self.secrets)
 
     def check_endpoint_auth_method(self, method, endpoint):
         return endpoint == "token" and method in self.methods
 
     def check_grant_type(self, grant_type):
-        return grant_type == "client_credentials"
+        return grant_type == "client_credentials" and grant_type in self.grants
 
     def check_response_type(self, response_type):  # noqa: ARG002
         return False

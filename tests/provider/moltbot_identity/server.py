@@ -1,4 +1,4 @@
-"""The identity provider's HTTP server: `POST /token`, `POST /introspect`, and the carrying out of faults."""
+"""The identity provider's HTTP server: `/token`, `/introspect`, `/register`, and its faults."""
 
 import asyncio
 import ssl
@@ -12,6 +12,7 @@ from typing import Any, Self
 from aiohttp import web
 
 from moltbot_identity.grants import Client, Issued, Server
+from moltbot_identity.registration import Registration
 
 __all__ = ["FAULTS", "Call", "Identity"]
 
@@ -60,6 +61,7 @@ class Identity:
         self.port = port
         self.calls: deque[Call] = deque(maxlen=10_000)
         self._server = Server({}, life)
+        self.registration = Registration(self._server)
         self._fault: tuple[str, dict[str, Any]] | None = None
         self._ssl = ssl_context
         self._runner: web.AppRunner | None = None
@@ -85,6 +87,10 @@ class Identity:
     def set_client(self, client_id: str, *secrets: str, **more: Any) -> None:
         """Make or replace a client; tokens that it has stay valid."""
         self._server.clients[client_id] = Client(client_id, list(secrets), **more)
+
+    def clients(self) -> list[Client]:
+        """Clients that exist, whoever made them."""
+        return list(self._server.clients.values())
 
     def active(self, token: str) -> Issued | None:
         """A token as it was granted, while it is valid."""
@@ -121,10 +127,12 @@ class Identity:
     async def start(self) -> Self:
         app = web.Application()
         app.add_routes([web.post("/token", self._token), web.post("/introspect", self._introspect)])
+        app.add_routes(self.registration.routes())
         self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, self.host, self.port, ssl_context=self._ssl).start()
         self.port = self._runner.addresses[0][1]
+        self.registration.base = self.registration.base or self.url
         return self
 
     async def stop(self) -> None:

@@ -9,7 +9,7 @@
 `DELETE /requests`          forgets all records
 `PUT /expect`               accepted credentials by header: `{"authorization": ["Bearer a", "Bearer b"]}`
 `PUT /verify`               how tokens are verified: `{"introspect": URL}`, or `{"keys": [JWK], "issuer": …,
-                            "subject": …, "audience": …}`; `{}`: not
+                            "subject": …, "audience": …}`, or with `"jwks_url": URL` for `keys`; `{}`: not
 `GET /credentials`          each different `Authorization` that came, by its SHA-256: first and last time,
                             count, refusals, and the `kid` of a JWT
 `POST /reset-connections`   resets every open connection
@@ -25,7 +25,7 @@ from aiohttp import web
 
 from moltbot_provider.faults import KINDS, Fault
 from moltbot_provider.server import Provider
-from moltbot_provider.verify import Introspection, SignedTokens
+from moltbot_provider.verify import FetchedKeys, Introspection, SignedTokens
 
 __all__ = ["admin_app"]
 
@@ -84,6 +84,8 @@ def admin_app(provider: Provider) -> web.Application:  # noqa: C901 -- one small
         given = await _body(request)
         if "introspect" in given:
             provider.verify = Introspection(given["introspect"])
+        elif "jwks_url" in given:
+            provider.verify = FetchedKeys(given.pop("jwks_url"), **given)
         else:
             provider.verify = SignedTokens(**given) if given else None
         return web.json_response({"verifies": provider.verify is not None})

@@ -1,15 +1,16 @@
 """Verifying the tokens that the gateway sends: signed ones by a JWKS, opaque ones by introspection.
 
-Sources: RFC 7519 §7.2, RFC 8725 §3, RFC 7662.
+Sources: RFC 7519 §7.2, RFC 8725 §3, RFC 7662, RFC 9111 §4.2.1 (max-age).
 """
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import aiohttp
 
-__all__ = ["Introspection", "SignedTokens"]
+__all__ = ["FetchedKeys", "Introspection", "SignedTokens"]
 
 
 class SignedTokens:
@@ -52,6 +53,54 @@ class SignedTokens:
             return "a token of the future"
         if now >= claims["exp"] + self._leeway:
             return f"a token that expired {now - claims['exp']:.3f} s ago"
+        return None
+
+
+class FetchedKeys:
+    """Takes JWTs as SignedTokens does, by the JWKS of a URL, kept for as long as its `cache-control` says.
+
+    The strictest of verifiers: a key that it does not know does not make it ask anew, and a set that it can't
+    fetch anew is not used beyond its time.
+    """
+
+    def __init__(self, url: str, issuer: str, subject: str, audience: str, leeway: float = 0) -> None:
+        self.fetched = 0
+        self.max_age: float | None = None
+        self._url = url
+        self._tokens = SignedTokens([], issuer, subject, audience, leeway)
+        self._until = 0.0
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __call__(self, value: str) -> str | None:
+        """What is wrong with the credential, else None."""
+        if time.monotonic() >= self._until:
+            wrong = await self._fetch()
+            if wrong is not None:
+                return wrong
+        return await self._tokens(value)
+
+    async def close(self) -> None:
+        """End its connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _fetch(self) -> str | None:
+        self._session = self._session or aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5))
+        try:
+            async with self._session.get(self._url) as answer:
+                document = await answer.json()
+                control = answer.headers.get("cache-control", "")
+                keys = document["keys"] if answer.status == 200 else None
+        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
+            return f"a token whose JWKS can't be fetched: {type(error).__name__}"
+        if keys is None:
+            return f"a token whose JWKS was answered {answer.status}"
+        age = re.search(r"max-age=(\d+)", control)
+        self.max_age = float(age[1]) if age else 0.0
+        self.fetched += 1
+        self._tokens.keys = keys
+        self._until = time.monotonic() + self.max_age
         return None
 
 

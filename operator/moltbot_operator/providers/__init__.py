@@ -1,0 +1,1 @@
+"""Clients of what stands outside the cluster: the issuers of credentials."""
