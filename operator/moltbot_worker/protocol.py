@@ -11,7 +11,8 @@ client's, its `model` maybe replaced by the drawn candidate's. The client's own 
 credentials.
 
 =================  ======================================================================================
-`x-mb-worker-key`  the secret that both sides share (file `gateway.key` of the configuration); without it 403
+`x-mb-worker-key`  the secret that both sides share (file `gateway.key` of the configuration); without it 403,
+                   marked as below
 `x-mb-rule`        name of the rule; absent for `/v1/jobs/{id}`
 `x-mb-consumer`    name of the consumer, the anonymous one's too
 `x-mb-route`       the final route that was drawn, such as `tech/0`; absent: the worker draws by weight
@@ -22,7 +23,8 @@ credentials.
 **Worker to worker listener.** Path, body and the client's headers as they came, and:
 
 =================  ======================================================================================
-`x-mb-worker-key`  as above; the listener refuses requests without it and trusts the others only with it
+`x-mb-worker-key`  as above; the listener refuses requests without it, by 403 with `x-mb-fault: key`, and
+                   trusts the others only with it
 `x-mb-rule`        name of the rule
 `x-mb-consumer`    as it came; `moltbot-warm-up` for warm-up
 `x-mb-route`       the final route: its chain with all of its failover; or else
