@@ -39,6 +39,7 @@ VARIANTS: dict[str, list[str]] = {
         "metrics.podMonitor.enabled=true",
     ],
     "one replica, no CRDs": ["--set", "replicas=1", "--set", "crds.install=false"],
+    "no JWKS": ["--set", "jwks.enabled=false"],
     "CRDs not kept": ["--set", "crds.keep=false"],
 }
 """Name -> helm arguments of each way to install that must render validly."""

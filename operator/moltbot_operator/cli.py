@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from moltbot_operator import rotation_cli
 from moltbot_operator.errors import InvalidInput, MoltBotError
 from moltbot_operator.settings import Settings, product_version
 
@@ -24,6 +25,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.add_typer(rotation_cli.app, name="rotation")
 
 _STDIO = "-"
 

@@ -12,6 +12,7 @@ restart with nothing changed writes nothing. Whatever breaks for good ends the p
 
 import asyncio
 import signal
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from typing import Any
 import structlog
 
 from moltbot_operator.errors import MoltBotError
+from moltbot_operator.jwks_http import JwksServer
 from moltbot_operator.kube.cache import Cache
 from moltbot_operator.kube.client import KubeCluster
 from moltbot_operator.kube.cluster import Cluster
@@ -101,6 +103,11 @@ async def run(
                     metrics_port=settings.metrics_port,
                 )
             )
+            if settings.jwks_port is not None:
+                server = JwksServer(
+                    lease, time.monotonic, address=settings.bind_address, port=settings.jwks_port
+                )
+                await stack.enter_async_context(server)
             if not await _before(signals.stop, elector.acquire()):
                 return 0
             stack.push_async_callback(elector.release)

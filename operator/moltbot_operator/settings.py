@@ -102,6 +102,9 @@ class Settings(BaseModel):
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9090
     """Port of /metrics; 0: a free one."""
 
+    jwks_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """Port of /jwks/<namespace>/<backend>; 0: a free one; absent: keys are not served."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level that is logged."""
 

@@ -39,7 +39,7 @@ def test_version(moltbot):
 def test_help_names_every_command(moltbot):
     code, out, _ = moltbot("--help")
     assert code == 0
-    for command in ("operator", "convert", "serve", "audit", "version"):
+    for command in ("operator", "convert", "serve", "audit", "rotation", "version"):
         assert command in out
 
 
