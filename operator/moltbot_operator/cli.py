@@ -83,7 +83,9 @@ def convert(
 def serve(  # noqa: PLR0917 - typer's options
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE…", help="Manifests with a MoltBotRoute, or a models.config.json."),
+        typer.Argument(
+            metavar="FILE…", help="Manifests with a MoltBotRoute, or a models.config.json; files or folders."
+        ),
     ],
     route: Annotated[
         str | None, typer.Option(metavar="NAME", help="Which MoltBotRoute, where the files have several.")
@@ -98,12 +100,50 @@ def serve(  # noqa: PLR0917 - typer's options
         Path | None,
         typer.Option(metavar="DIR", help="Where managed signing keys are kept; default: the state folder."),
     ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="Port of /metrics on loopback; 0: a free one. [default: 9090 if free]"
+        ),
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=0, max=1024, help="Envoy's threads; 0: one a CPU.")] = 0,
+    state: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where state is kept; default: ~/.local/state/moltbot/serve."),
+    ] = None,
+    view: Annotated[
+        bool | None,
+        typer.Option(
+            "--view/--no-view", help="Show live figures, records to a file. [default: on a terminal]"
+        ),
+    ] = None,
+    access_log: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where records of calls go. [default: standard output]"),
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Take over changed files.")] = True,
 ) -> None:
-    """Compile manifests and run the gateway here, in the foreground, without a cluster."""
+    """Compile manifests and run the gateway here, in the foreground, without a cluster.
+
+    A changed file is taken over without a failed request; one that can't be served changes nothing.
+    """
     from moltbot_operator.serve import run  # noqa: PLC0415
 
-    endpoints = dict(_pair(each) for each in endpoint or ())
-    raise typer.Exit(run(files, route=route, address=address, port=port, endpoints=endpoints, keys=keys))
+    code = run(
+        files,
+        route=route,
+        address=address,
+        port=port,
+        endpoints=dict(_pair(each) for each in endpoint or ()),
+        keys=keys,
+        metrics_port=metrics_port,
+        concurrency=concurrency,
+        state=state,
+        access_log=access_log,
+        view=view,
+        watch=watch,
+    )
+    raise typer.Exit(code)
 
 
 @app.command()

@@ -17,7 +17,7 @@ from gateway_bed import backend, keyed, route, rule, secret
 
 from moltbot_agent.envoy import arguments_for, binary
 from moltbot_operator import serve
-from moltbot_operator.serve_files import read
+from moltbot_operator.serve.files import read
 
 KEY = "sk-bench-consumer"
 BY_KEY = (f"authorization: Bearer {KEY}",)

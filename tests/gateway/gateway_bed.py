@@ -20,7 +20,7 @@ import yaml
 
 from moltbot_operator import serve
 from moltbot_operator.audit import calls
-from moltbot_operator.serve_files import read
+from moltbot_operator.serve.files import read
 
 __all__ = ["ANYONE", "Bed", "backend", "keyed", "route", "rule", "secret", "serving", "until"]
 

@@ -2,38 +2,48 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 import httpx
 import pytest
 import yaml
-from gateway_bed import BODY, CHAT, backend, route, rule
+from gateway_bed import BODY, CHAT, backend, route, rule, until
 from moltbot_provider import Provider
 
 from moltbot_operator import serve
 from moltbot_operator.errors import EnvoyRejected, InvalidInput
-from moltbot_operator.serve_files import read
+from moltbot_operator.serve.files import read
+from moltbot_operator.serve.options import Options
+from moltbot_operator.serve.server import serving
+from moltbot_operator.serve.words import Words
 
 SERVE = """
 import sys
+import threading
+import time
 from pathlib import Path
 from moltbot_operator.serve import run
 
-sys.exit(run([Path(sys.argv[1])], port=0))
+options = {"state": Path(sys.argv[2]), "metrics_port": 0, "concurrency": 1}
+sys.exit(run([Path(sys.argv[1])], port=int(sys.argv[3]), **options))
 """
 
 
 @contextlib.asynccontextmanager
-async def started(file, folder):
+async def started(file, folder, port=0):
     """The process and what it said until it served; told to stop in any case."""
+    variables = {name: value for name, value in os.environ.items() if not name.endswith("RUNTIME_DIR")}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", SERVE, str(file)),
+        *(sys.executable, "-c", SERVE, str(file), str(file.parent / "state"), str(port)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "TMPDIR": str(folder)},
+        env={**variables, "TMPDIR": str(folder)},
     )
     try:
         said = []
@@ -41,7 +51,7 @@ async def started(file, folder):
             while not said or not said[-1].startswith("metrics"):
                 line = (await process.stderr.readline()).decode()
                 assert line, said
-                said.append(line.strip())
+                said.append(json.loads(line)["message"])
         yield process, said
     finally:
         if process.returncode is None:
@@ -77,6 +87,7 @@ async def test_it_serves_until_it_is_told_to_stop(tmp_path, number):
     assert len(children) == 2
     assert not [child for child in children if _command(child)]
     assert os.listdir(temporary) == []  # noqa: PTH208 - no pathlib in async tests
+    assert [file.name for file in (tmp_path / "state").rglob("*") if file.is_file()] == ["lock"]
 
 
 async def test_it_ends_with_1_if_envoy_does(tmp_path):
@@ -87,6 +98,68 @@ async def test_it_ends_with_1_if_envoy_does(tmp_path):
         _, said = await process.communicate()
     assert process.returncode == 1
     assert b"Envoy ended with code -9" in said
+
+
+async def test_a_server_that_was_killed_leaves_nothing_that_the_next_one_does_not_clean(tmp_path):
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    async with Provider(name="a") as a:
+        file = written(tmp_path, route(rule("all", ["a"])), *backend("a", a.url))
+        async with started(file, temporary) as (process, said):
+            url = next(line.split()[1] for line in said if line.startswith("base_url")).removesuffix("/v1")
+            children = _children(process.pid)
+            process.kill()
+            await process.communicate()
+        assert len(children) == 2
+        await until(lambda: no_one(children))
+        assert len(os.listdir(temporary)) == 1  # noqa: PTH208
+        async with started(file, temporary, int(url.rpartition(":")[2])) as (process, said):
+            assert said[0].startswith("cleaned up after a server that was killed")
+            async with httpx.AsyncClient() as client:
+                assert (await client.post(url + CHAT, json=BODY)).status_code == 200
+            process.terminate()
+            await process.communicate()
+    assert os.listdir(temporary) == []  # noqa: PTH208
+
+
+async def test_a_second_server_of_the_same_address_names_the_first(tmp_path):
+    file = written(tmp_path, route(rule("all", ["a"])), *backend("a", "http://127.0.0.1:9"))
+    async with started(file, tmp_path) as (process, said):
+        port = int(next(line for line in said if line.startswith("base_url")).split(":")[2].split("/")[0])
+        with pytest.raises(InvalidInput, match=f"process {process.pid} serves 127.0.0.1:{port} already"):
+            async with serving(
+                Options(files=(file,), port=port, state=tmp_path / "state"),
+                Words(json=False),
+                threading.Event(),
+            ):
+                pass
+
+
+async def test_an_agent_that_is_killed_is_started_again_and_requests_go_on(tmp_path):
+    async with Provider(name="a") as a:
+        file = written(tmp_path, route(rule("all", ["a"])), *backend("a", a.url))
+        async with started(file, tmp_path) as (process, said):
+            url = next(line.split()[1] for line in said if line.startswith("base_url")).removesuffix("/v1")
+            await asyncio.sleep(0)
+            agent = next(child for child in _children(process.pid) if b"moltbot_agent" in _command(child))
+            async with httpx.AsyncClient() as client:
+
+                async def settled():  # an agent that ends sooner is taken for one that can't run
+                    return time.time() - Path(f"/proc/{agent}").stat().st_ctime > 6  # noqa: ASYNC240
+
+                await until(settled)
+                os.kill(agent, signal.SIGKILL)
+                assert (await client.post(url + CHAT, json=BODY)).status_code == 200
+
+                async def again():
+                    return (await client.get(said[-1].split()[1])).status_code == 200
+
+                await until(again)
+                assert len(_children(process.pid)) == 2
+
+
+async def no_one(children):
+    return not [child for child in children if _command(child)]
 
 
 async def test_a_port_that_is_taken(tmp_path):

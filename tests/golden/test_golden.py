@@ -16,7 +16,7 @@ from envoy_check import dangling, refusal
 from moltbot_operator.compile import Files, compile_route
 from moltbot_operator.compile.envoy.script import script
 from moltbot_operator.compile.envoy.tokens import consumer_script
-from moltbot_operator.serve_files import read
+from moltbot_operator.serve.files import read
 
 HERE = Path(__file__).parent
 FEATURES = sorted(folder.name for folder in HERE.iterdir() if (folder / "in.yaml").exists())

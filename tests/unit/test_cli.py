@@ -132,5 +132,6 @@ def test_serve_passes_its_options_and_the_exit_code(moltbot, monkeypatch):
     assert code == 3
     assert given == {
         "files": ["a.yaml", "b.yaml"], "route": "r", "address": "127.0.0.1", "port": 0,
-        "endpoints": {"m": "http://127.0.0.1:1/v1"}, "keys": None,
+        "endpoints": {"m": "http://127.0.0.1:1/v1"}, "keys": None, "metrics_port": None, "concurrency": 0,
+        "state": None, "access_log": None, "view": None, "watch": True,
     }  # fmt: skip

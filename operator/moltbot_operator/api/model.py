@@ -49,6 +49,7 @@ class ApiModel(BaseModel):
         validate_by_name=True,
         validate_by_alias=True,
         use_attribute_docstrings=True,
+        defer_build=True,
     )
 
     checks: ClassVar[tuple[Check, ...]] = ()

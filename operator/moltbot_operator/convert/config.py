@@ -23,6 +23,7 @@ from moltbot_operator.api.fields import ModelName, RuleName
 from moltbot_operator.api.route import MAX_RULES
 from moltbot_operator.compile.re2 import fault
 from moltbot_operator.errors import ConversionError
+from moltbot_operator.positions import place
 
 __all__ = ["ConfigCandidate", "ConfigFailover", "ConfigRoute", "ModelsConfig", "faults", "parse_config"]
 
@@ -145,6 +146,7 @@ class ModelsConfig(_Part):
 
 def parse_config(config: Mapping[str, Any] | str, source: str) -> ModelsConfig:
     """The file's text, or what a JSON reader made of it; ConversionError says where what is wrong."""
+    text = config if isinstance(config, str) else ""
     if isinstance(config, str):
         try:
             config = json.loads(
@@ -162,7 +164,9 @@ def parse_config(config: Mapping[str, Any] | str, source: str) -> ModelsConfig:
     try:
         return ModelsConfig.model_validate(config)
     except ValidationError as error:
-        raise ConversionError("\n".join(f"{source}: {fault}" for fault in faults(error))) from error
+        places = [place(text, each["loc"]) for each in error.errors()]
+        lines = [f"{source}: {at}{fault}" for at, fault in zip(places, faults(error), strict=True)]
+        raise ConversionError("\n".join(lines)) from error
 
 
 def faults(error: ValidationError, *start: str | int) -> Iterator[str]:

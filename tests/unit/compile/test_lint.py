@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from compile_given import backend, compiled, rule
 
-from moltbot_operator import serve_files
 from moltbot_operator.compile import Files, Problem, compile_route
+from moltbot_operator.serve import files as serve_files
 
 
 def reasons(*given, **more):

@@ -7,7 +7,7 @@ import yaml
 
 from moltbot_operator.compile import Files
 from moltbot_operator.errors import InvalidInput
-from moltbot_operator.serve_files import read
+from moltbot_operator.serve.files import read
 
 API = "moltbot.io/v1alpha1"
 

@@ -7,7 +7,7 @@ import pytest
 from moltbot_agent.signing import public_jwk
 from moltbot_operator.compile import BackendRef
 from moltbot_operator.errors import InvalidInput
-from moltbot_operator.serve_keys import default_folder, managed_key
+from moltbot_operator.serve.keys import default_folder, managed_key
 
 REF = BackendRef("default", "pro")
 

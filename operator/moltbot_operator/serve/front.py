@@ -1,0 +1,134 @@
+"""What a server tells over HTTP, on a port that stays the same while revisions come and go.
+
+==============  ==========================================================================================
+`GET /metrics`  the active revision's, as a gateway pod has them, and the server's own
+`GET /healthz`  200 while it serves
+`GET /status`   JSON: route, revision, files, address, and why changed files are not served (`failure`)
+==============  ==========================================================================================
+
+=====================================  ========  ========================================================
+`moltbot_serve_reloads_total`          outcome   changes of files: `success`, `failure`, `unchanged`
+`moltbot_serve_files_refused`          -         1 while the files hold what can't be served
+`moltbot_serve_draining_revisions`     -         old revisions that still have requests
+=====================================  ========  ========================================================
+"""
+
+import asyncio
+import contextlib
+import http.client
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from moltbot_operator.errors import InvalidInput
+from moltbot_operator.serve.ports import LOOPBACK, free_port, require_free
+from moltbot_operator.serve.server import Server
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+__all__ = ["METRICS_PORT", "chosen_port", "fronting", "scrape"]
+
+METRICS_PORT: Final = 9090
+"""Where metrics are unless the port is taken."""
+
+_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def chosen_port(asked: int | None) -> int:
+    """The port for `asked` (None: 9090 if it is free, else another); InvalidInput where it is taken."""
+    if asked is None:
+        return free_port(LOOPBACK, METRICS_PORT)
+    if asked == 0:
+        return free_port(LOOPBACK, 0)
+    require_free(LOOPBACK, asked, "--metrics-port")
+    return asked
+
+
+@contextlib.asynccontextmanager
+async def fronting(server: Server, port: int) -> AsyncIterator[None]:
+    """Answer on loopback until the block ends. InvalidInput where the port was taken meanwhile."""
+    from aiohttp import web  # noqa: PLC0415 - a tenth of a second; requests are served before it is over
+
+    async def metrics(_request: web.Request) -> web.Response:
+        text = await scrape(server)
+        status = 200 if text is not None else 503
+        body = (text or "") + _own(server)
+        return web.Response(body=body.encode(), status=status, headers={"content-type": _TYPE})
+
+    async def healthz(_request: web.Request) -> web.Response:
+        dead = server.active.gateway.ended.done()
+        return _json({"status": "ended" if dead else "ok"}, 503 if dead else 200)
+
+    async def status(_request: web.Request) -> web.Response:
+        return _json(_status(server))
+
+    app = web.Application()
+    app.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthz), web.get("/status", status)])
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, LOOPBACK, port).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise InvalidInput(
+            f"{LOOPBACK}:{port} can't be listened on: {error.strerror}; choose another with --metrics-port"
+        ) from error
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+
+
+async def scrape(server: Server) -> str | None:
+    """The active revision's metrics; None where its agent does not answer (it is started again)."""
+    return await asyncio.to_thread(_get, server.active.gateway.metrics_port)
+
+
+def _get(port: int) -> str | None:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=10)
+    try:
+        connection.request("GET", "/metrics")
+        answer = connection.getresponse()
+        return answer.read().decode() if answer.status == http.client.OK else None
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def _own(server: Server) -> str:
+    lines = [
+        "# HELP moltbot_serve_reloads_total Changes of files by what came of them",
+        "# TYPE moltbot_serve_reloads_total counter",
+        *(
+            f'moltbot_serve_reloads_total{{outcome="{outcome}"}} {count}'
+            for outcome, count in server.reloads.items()
+        ),
+        "# HELP moltbot_serve_files_refused 1 while the files hold what can't be served",
+        "# TYPE moltbot_serve_files_refused gauge",
+        f"moltbot_serve_files_refused {int(server.failure is not None)}",
+        "# HELP moltbot_serve_draining_revisions Old revisions that still have requests",
+        "# TYPE moltbot_serve_draining_revisions gauge",
+        f"moltbot_serve_draining_revisions {server.draining}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _status(server: Server) -> dict[str, object]:
+    compiled = server.active.gateway.compiled
+    return {
+        "route": f"{compiled.agent.namespace}/{compiled.agent.route}",
+        "revision": server.active.identity.revision,
+        "url": server.url,
+        "files": [str(path.absolute()) for path in server.options.files],
+        "failure": server.failure,
+        "draining": server.draining,
+    }
+
+
+def _json(body: object, status: int = 200) -> "web.Response":
+    from aiohttp import web  # noqa: PLC0415 - as above
+
+    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json")

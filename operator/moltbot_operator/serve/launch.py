@@ -1,0 +1,205 @@
+"""One revision running here: its files, its agent and its Envoy.
+
+The first pass over the credential files is made in this process, so Envoy starts at once and the agent is
+imported meanwhile: what the agent then writes is what is there already. Only where a token has to be fetched
+first does Envoy wait for the agent.
+"""
+
+import asyncio
+import contextlib
+import http.client
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from moltbot_agent.deliveries import Deliveries
+from moltbot_agent.envoy import arguments_for, binary, cpu_limit
+from moltbot_operator.compile import BackendRef, CompiledRoute
+from moltbot_operator.errors import EnvoyRejected, InvalidInput
+from moltbot_operator.serve.children import child
+from moltbot_operator.serve.files import Manifests
+from moltbot_operator.serve.layout import write_config, write_mounts
+from moltbot_operator.serve.ports import LOOPBACK, Ports
+
+__all__ = ["Gateway", "complaints", "launched"]
+
+_START: Final = timedelta(seconds=60)
+"""How long agent and Envoy may take until they are ready."""
+
+_POLL: Final = timedelta(milliseconds=10)
+
+_SETTLED: Final = timedelta(seconds=5)
+"""An agent that ends sooner after the first start will not come up at all; later ones are started again."""
+
+_PAUSE: Final = timedelta(milliseconds=200)
+"""Between an agent's end and the next one's start."""
+
+Recorder = Callable[[str, int], None]
+"""Told of each process as it starts: what it is, and its id."""
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A gateway that serves."""
+
+    compiled: CompiledRoute
+    url: str
+    """Where this revision answers, without a path."""
+    ports: Ports
+    folder: Path
+    """Holds its files while it runs; the access log is `access.log` unless it goes to standard output."""
+    jwks: Mapping[BackendRef, Path]
+    """Where the public half of each managed signing key is."""
+    envoy_pid: int
+    evidence_token: str
+    ended: "asyncio.Task[str]"
+    """Done as soon as Envoy ends by itself, or the agent can't run; says which, and with which code."""
+
+    @property
+    def admin_port(self) -> int:
+        """Envoy's admin interface on loopback."""
+        return self.ports.admin
+
+    @property
+    def metrics_port(self) -> int:
+        """The agent's `/metrics` on loopback."""
+        return self.ports.metrics
+
+
+@contextlib.asynccontextmanager
+async def launched(
+    compiled: CompiledRoute,
+    manifests: Manifests,
+    *,
+    folder: Path,
+    address: str,
+    ports: Ports,
+    concurrency: int = 0,
+    jwks: Mapping[BackendRef, Path] | None = None,
+    record: Recorder = lambda _what, _pid: None,
+    prepare: Callable[[], None] = lambda: None,
+) -> AsyncIterator[Gateway]:
+    """Run `compiled` in the empty `folder` until the block ends; gives it once it is ready.
+
+    `concurrency` is Envoy's number of threads, 0 for one a CPU; `prepare` is called when the folder is there
+    and Envoy is not. InvalidInput where a private CA or Envoy
+    itself is missing; EnvoyRejected where agent or Envoy does not get ready, with what they said.
+    """
+    token = write_config(folder, compiled)
+    prepare()
+    write_mounts(folder, compiled.mounts, manifests)
+    Deliveries(compiled.agent, compiled.envoy).run_once()
+    agent = _Agent(folder, ports, record)
+    async with contextlib.AsyncExitStack() as stack:
+        agent_ended = asyncio.create_task(agent.run())
+        stack.push_async_callback(_cancelled, agent_ended)
+        await _bootstrap(folder, agent_ended)
+        envoy = await stack.enter_async_context(
+            child(_envoy(folder, concurrency), folder / "envoy.log", lambda pid: record("Envoy", pid))
+        )
+        ended = asyncio.create_task(_first_end(agent_ended, envoy))
+        stack.push_async_callback(_cancelled, ended)
+        await _ready({"/ready": (address, ports.ready)}, ended, folder)
+        await _ready({"/healthz": (LOOPBACK, ports.metrics)}, ended, folder)
+        scheme = "http" if compiled.agent.certificate is None else "https"
+        url = f"{scheme}://{f'[{address}]' if ':' in address else address}:{ports.public}"
+        yield Gateway(compiled, url, ports, folder, jwks or {}, envoy.pid, token, ended)
+
+
+def complaints(folder: Path) -> str:
+    """The end of what agent and Envoy wrote."""
+    logs = (folder / f"{name}.log" for name in ("agent", "envoy"))
+    said = [log.read_text(errors="replace")[-4000:] for log in logs if log.exists()]
+    return "\n".join(filter(None, said)) or "they said nothing"
+
+
+class _Agent:
+    """The agent's process, one after another: requests do not need it, so nothing ends with it."""
+
+    def __init__(self, folder: Path, ports: Ports, record: Recorder) -> None:
+        self._folder = folder
+        self._record = record
+        self._command = (
+            *(sys.executable, "-m", "moltbot_agent"),
+            *("--config", str(folder / "config")),
+            *("--evidence-token", str(folder / "evidence" / "token")),
+            *("--host", LOOPBACK),
+            *("--metrics-port", str(ports.metrics)),
+            *("--evidence-port", str(ports.evidence)),
+            *("--drain-port", str(ports.drain)),
+            *("--log-level", "WARNING"),
+        )
+
+    async def run(self) -> int:
+        """Its exit code where the first one fails soon; else it goes on until it is cancelled."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        while True:
+            async with child(
+                self._command, self._folder / "agent.log", lambda pid: self._record("agent", pid)
+            ) as process:
+                code = await process.wait()
+            if clock() - began < _SETTLED.total_seconds():
+                return code
+            await asyncio.sleep(_PAUSE.total_seconds())
+
+
+def _envoy(folder: Path, concurrency: int) -> list[str]:
+    try:
+        envoy = binary()
+    except FileNotFoundError as error:
+        raise InvalidInput(str(error)) from error
+    bootstrap = folder / "run" / "envoy.json"
+    return [str(envoy), *arguments_for(bootstrap, concurrency or cpu_limit(), "warning")]
+
+
+async def _bootstrap(folder: Path, agent_ended: "asyncio.Task[int]") -> None:
+    """Wait for the file that comes last: every other file is there then."""
+    while not (folder / "run" / "envoy.json").exists():
+        if agent_ended.done():
+            raise EnvoyRejected(f"the agent ended with code {agent_ended.result()}:\n{complaints(folder)}")
+        await asyncio.sleep(_POLL.total_seconds())
+
+
+async def _first_end(agent: "asyncio.Task[int]", envoy: asyncio.subprocess.Process) -> str:
+    envoy_ended = asyncio.create_task(envoy.wait())
+    try:
+        await asyncio.wait({agent, envoy_ended}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        envoy_ended.cancel()
+    if envoy_ended.done() and not envoy_ended.cancelled():
+        return f"Envoy ended with code {envoy_ended.result()}"
+    return f"the agent ended with code {agent.result()}"
+
+
+async def _cancelled(task: "asyncio.Task[int] | asyncio.Task[str]") -> None:
+    """Cancel and wait, so that what the task holds is ended too."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def _ready(asked: Mapping[str, tuple[str, int]], ended: "asyncio.Task[str]", folder: Path) -> None:
+    """Wait until every path is answered 200 at its address."""
+    deadline = asyncio.get_running_loop().time() + _START.total_seconds()
+    for path, (address, port) in asked.items():
+        while not await asyncio.to_thread(_answers, address, port, path):
+            if ended.done():
+                raise EnvoyRejected(f"{ended.result()}:\n{complaints(folder)}")
+            if asyncio.get_running_loop().time() > deadline:
+                raise EnvoyRejected(f"the gateway was not ready after {_START}:\n{complaints(folder)}")
+            await asyncio.sleep(_POLL.total_seconds())
+
+
+def _answers(address: str, port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection(address, port, timeout=5)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

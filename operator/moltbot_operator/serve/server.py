@@ -1,0 +1,238 @@
+"""A server: one active revision, the next one beside it for a while, and old ones that drain.
+
+::
+
+    start ──▶ serving ──files changed──▶ wanted? ──same revision──▶ values written ──▶ serving
+                 ▲                          │ no: said, and the running one goes on
+                 │                          ▼
+                 │                     new revision started, ready, reports itself ──fails──▶ said, ended
+                 │                          ▼
+                 └── old drained, ended ── public port taken, new connections steered, old told to drain
+"""
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Final
+
+from moltbot_operator.compile import Mount
+from moltbot_operator.errors import MoltBotError
+from moltbot_operator.serve.decision import Change, decide
+from moltbot_operator.serve.files import Manifests, read
+from moltbot_operator.serve.layout import write_mounts
+from moltbot_operator.serve.options import Options
+from moltbot_operator.serve.ports import free_ports
+from moltbot_operator.serve.revision import Revision, drained, launch, reports, takes_port, wanted
+from moltbot_operator.serve.state import Home, default_state
+from moltbot_operator.serve.steer import listening, steer
+from moltbot_operator.serve.watch import signature
+from moltbot_operator.serve.words import Words
+
+__all__ = ["Server", "serving"]
+
+POLL: Final = timedelta(milliseconds=500)
+"""Between looks at the files. A change counts once a second look finds the same: editors write in steps."""
+
+_SETTLE: Final = timedelta(milliseconds=500)
+"""From the new revision's listening to the old one's end of it: what waits in its queue is taken then."""
+
+_GRACE: Final = timedelta(minutes=30)
+"""How long a stream of an old revision may go on."""
+
+_QUIET: Final = timedelta(seconds=5)
+"""Open connections without a request for so long are closed."""
+
+_LAST: Final = timedelta(seconds=10)
+"""How long requests may take to finish when the server is told to stop."""
+
+_log = logging.getLogger(__name__)
+
+
+class Server:
+    """Use it by :func:`serving`."""
+
+    def __init__(self, options: Options, home: Home, port: int, words: Words) -> None:
+        self.options = options
+        self.home = home
+        self.port = port
+        self.reloads = {"success": 0, "failure": 0, "unchanged": 0}
+        """Changes of files by what came of them."""
+        self.failure: str | None = None
+        """Why the files as they are now are not served."""
+        self._words = words
+        self._number = 0
+        self._active: Revision | None = None
+        self._leaving: dict[asyncio.Task[None], threading.Event] = {}
+        self._asked = asyncio.Event()
+        self._read = signature(options.files)
+        """Of the files as they were before they were read last."""
+
+    @property
+    def active(self) -> Revision:
+        """The one that serves."""
+        if self._active is None:
+            raise AssertionError("asked before the start")
+        return self._active
+
+    @property
+    def draining(self) -> int:
+        """Old revisions that still have requests."""
+        return len(self._leaving)
+
+    def reload(self) -> None:
+        """Read the files now, changed or not."""
+        self._asked.set()
+
+    async def start(self) -> None:
+        """Serve the first revision. Everything as in :func:`moltbot_operator.serve.launch.launched`."""
+        asked = wanted(read(self.options.files), self.options)
+        self._active = await launch(asked, self.options, self.home, self._next(), self.port, opened=True)
+        self._tell(self._active)
+
+    async def keep(self) -> None:
+        """Take over changes until cancelled."""
+        seen = self._read
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._asked.wait(), POLL.total_seconds())
+            before, seen = seen, signature(self.options.files)
+            if not self._asked.is_set() and (seen == self._read or seen != before or not self.options.watch):
+                continue
+            self._asked.clear()
+            self._read = seen
+            await self.take_over()
+
+    async def take_over(self) -> bool:
+        """Serve what the files say now; False where they can't be served, and the running one goes on."""
+        try:
+            changed = await self._take_over()
+        except MoltBotError as error:
+            self._failed(str(error))
+            return False
+        except Exception as error:  # noqa: BLE001 - whatever it is, the running revision must go on
+            _log.exception("taking over a change failed; this is a defect")
+            self._failed(f"{type(error).__name__} while a change was taken over; this is a defect")
+            return False
+        self.reloads["success" if changed else "unchanged"] += 1
+        self.failure = None
+        return True
+
+    async def stop(self, hurry: threading.Event) -> None:
+        """Let requests finish, then end everything; `hurry` ends it at once."""
+        for task, event in self._leaving.items():
+            event.set()
+            task.cancel()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
+        if self._active is not None:
+            if not self._active.gateway.ended.done():
+                await drained(
+                    self._active, hurry, settle=timedelta(0), grace=_LAST, quiet=timedelta(seconds=0.5)
+                )
+            await self._active.stack.aclose()
+
+    async def _take_over(self) -> bool:
+        asked = wanted(read(self.options.files), self.options)
+        active = self.active
+        if decide(active.identity, asked.identity) is Change.VALUES:
+            return self._write_values(active, asked.manifests, asked.compiled.mounts)
+        new = await launch(asked, self.options, self.home, self._next(), self.port, opened=False)
+        try:
+            await reports(new)
+            before = listening(active.gateway.envoy_pid, self.port)
+            await takes_port(new)
+        except BaseException:
+            await new.stack.aclose()
+            raise
+        steered = steer(new.gateway.envoy_pid, self.port, before)
+        self._active = new
+        _log.debug("handed over", extra={"steered": steered})
+        self._leave(active)
+        self._tell(new)
+        return True
+
+    def _write_values(self, active: Revision, manifests: Manifests, mounts: tuple[Mount, ...]) -> bool:
+        changed = write_mounts(active.gateway.folder, mounts, manifests)
+        if changed:
+            self._words.say(f"{changed} credential files replaced, revision unchanged", files=changed)
+        return changed > 0
+
+    def _leave(self, old: Revision) -> None:
+        event = threading.Event()
+        task = asyncio.create_task(self._drain(old, event))
+        self._leaving[task] = event
+        task.add_done_callback(self._leaving.pop)
+
+    async def _drain(self, old: Revision, event: threading.Event) -> None:
+        try:
+            outcome = await drained(old, event, settle=_SETTLE, grace=_GRACE, quiet=_QUIET)
+            self._words.say(
+                f"revision {old.identity.revision} ended: {outcome.message}",
+                revision=old.identity.revision,
+                in_flight=outcome.in_flight,
+            )
+        finally:
+            await old.stack.aclose()
+
+    def _failed(self, why: str) -> None:
+        self.reloads["failure"] += 1
+        self.failure = why
+        self._words.say(
+            f"{why}\nnot taken over: revision {self.active.identity.revision} goes on",
+            level="error",
+            revision=self.active.identity.revision,
+        )
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number
+
+    def _tell(self, revision: Revision) -> None:
+        """Where to go, and what is not as written."""
+        compiled, gateway = revision.gateway.compiled, revision.gateway
+        for rule in compiled.rules:
+            if rule.problem is not None:
+                word = "degraded" if rule.serving else "refused"
+                self._words.say(f"{word}: {rule.problem.message}", level="warning", rule=rule.name)
+        for warning in compiled.warnings:
+            self._words.say(f"warning: {warning.message}", level="warning", reason=warning.reason)
+        for ref, file in gateway.jwks.items():
+            self._words.say(f"backend {ref} is sent tokens of a key whose JWKS is {file}")
+        at = f"{compiled.agent.namespace}/{compiled.agent.route}"
+        self._words.say(
+            f"serving {at}, revision {revision.identity.revision}", revision=revision.identity.revision
+        )
+        self.home.describe(
+            route=at,
+            revision=revision.identity.revision,
+            files=[str(path.absolute()) for path in self.options.files],
+            url=self.url,
+            admin_port=gateway.admin_port,
+        )
+
+    @property
+    def url(self) -> str:
+        """Where clients go, without a path."""
+        host = self.options.address
+        scheme = "http" if self.active.gateway.compiled.agent.certificate is None else "https"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+
+@contextlib.asynccontextmanager
+async def serving(options: Options, words: Words, hurry: threading.Event) -> AsyncIterator[Server]:
+    """Serve until the block ends. InvalidInput and EnvoyRejected where that can't begin."""
+    read(options.files)  # before anything is touched
+    port = free_ports(options.address, options.port).public if options.port == 0 else options.port
+    home = Home(options.state or default_state(), options.address, port)
+    with home.held() as cleaned:
+        for what in cleaned:
+            words.say(f"cleaned up after a server that was killed: {what}", level="warning")
+        free_ports(options.address, port)
+        server = Server(options, home, port, words)
+        try:
+            await server.start()
+            yield server
+        finally:
+            await server.stop(hurry)

@@ -1,0 +1,131 @@
+"""The smaller parts of a server: what changed, what to do, where connections go, what is shown."""
+
+import io
+import os
+import socket
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from moltbot_operator.compile import CompiledRoute
+from moltbot_operator.errors import InvalidInput
+from moltbot_operator.serve.decision import Change, Identity, decide
+from moltbot_operator.serve.ports import free_port, free_ports, require_free
+from moltbot_operator.serve.steer import listening, steer
+from moltbot_operator.serve.view import figures, screen
+from moltbot_operator.serve.watch import expand, signature
+
+
+def test_a_folder_stands_for_its_manifests_in_order(tmp_path):
+    for name in ("b.yaml", "a.json", "c.yml", "notes.md", ".hidden.yaml"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "sub.yaml").mkdir()
+    assert [file.name for file in expand([tmp_path])] == ["a.json", "b.yaml", "c.yml"]
+
+
+def test_an_empty_folder_is_named(tmp_path):
+    with pytest.raises(InvalidInput, match=str(tmp_path)):
+        expand([tmp_path])
+
+
+def test_a_signature_changes_with_content_files_and_replacement(tmp_path):
+    file = tmp_path / "a.yaml"
+    seen = {signature([tmp_path])}
+    for act in (
+        lambda: file.write_text("1"),
+        lambda: file.write_text("12"),
+        lambda: os.utime(file, ns=(1, 1)),
+        lambda: ((tmp_path / "n").write_text("12"), (tmp_path / "n").rename(file)),
+        lambda: (tmp_path / "b.yaml").write_text(""),
+    ):
+        act()
+        assert signature([tmp_path]) == signature([tmp_path])
+        assert signature([tmp_path]) not in seen
+        seen.add(signature([tmp_path]))
+    assert signature([tmp_path / "absent"]) == ()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "change"),
+    [
+        (Identity("default/a", "1"), Change.VALUES),
+        (Identity("default/a", "2"), Change.REVISION),
+        (Identity("default/b", "1"), Change.REVISION),
+    ],
+)
+def test_only_what_a_revision_is_made_of_asks_for_a_new_one(wanted, change):
+    assert decide(Identity("default/a", "1"), wanted) is change
+
+
+def test_a_taken_port_is_named_with_the_option_that_chooses_another():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(InvalidInput, match=f"127.0.0.1:{port} can't be listened on.*--metrics-port"):
+            require_free("127.0.0.1", port, "--metrics-port")
+        assert free_port("127.0.0.1", port) != port
+    assert len({*vars(free_ports("127.0.0.1")).values()}) == 6
+
+
+def test_new_connections_go_to_the_sockets_that_came_last():
+    """Two sockets of one process stand for two Envoys; 40 connections would hardly all take the same one."""
+    old, new = (socket.create_server(("127.0.0.1", 0), reuse_port=True), None)
+    port = old.getsockname()[1]
+    assert listening(os.getpid(), port) == 1
+    new = socket.create_server(("127.0.0.1", port), reuse_port=True)
+    assert listening(os.getpid(), port) == 2
+    assert steer(os.getpid(), port, 1)
+    clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(40)]
+    old.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        old.accept()
+    old.close()
+    clients += [socket.create_connection(("127.0.0.1", port)) for _ in range(40)]
+    new.settimeout(10)
+    accepted = [new.accept()[0] for _ in clients]
+    third = socket.create_server(("127.0.0.1", port), reuse_port=True)
+    for each in (*clients, *accepted, new, third):
+        each.close()
+
+
+def test_a_process_that_does_not_listen_can_not_be_steered_to():
+    assert not steer(os.getpid(), free_port("127.0.0.1", 0), 0)
+
+
+SCRAPE = """\
+# TYPE moltbot_requests_total counter
+moltbot_requests_total{code="2xx",route="default/r"} 40.0
+moltbot_requests_total{code="5xx",route="default/r"} 2.0
+moltbot_requests_in_flight{route="default/r"} 3.0
+moltbot_attempts_total{backend="default/a",code="2xx",route="default/r"} 40.0
+moltbot_attempts_total{backend="default/a",code="none",route="default/r"} 5.0
+moltbot_model_load_latency_seconds_sum{backend="default/a",route="default/r"} 4.0
+moltbot_model_load_latency_seconds_count{backend="default/a",route="default/r"} 40.0
+moltbot_backend_ejected{backend="default/a",route="default/r"} 1.0
+moltbot_agent_credential_present{backend="default/a",route="default/r"} 0.0
+"""
+
+
+def test_the_view_shows_rates_latency_circuit_credential_and_why_files_are_not_served():
+    compiled = CompiledRoute("abc", SimpleNamespace(namespace="default", route="r"), {}, (), (), (), ())
+    server = SimpleNamespace(
+        active=SimpleNamespace(
+            gateway=SimpleNamespace(compiled=compiled), identity=Identity("default/r", "abc")
+        ),
+        options=SimpleNamespace(metrics_port=9090),
+        url="http://127.0.0.1:8080",
+        draining=1,
+        failure="in.yaml: line 3 column 1: wrong",
+    )
+    now, before = figures(SCRAPE), figures("")
+    console = Console(file=io.StringIO(), width=160)
+    console.print(screen(server, now, before, 2.0, ["serving default/r"]))
+    text = console.file.getvalue()
+    for shown in (
+        "revision abc", "http://127.0.0.1:8080/v1", "1 draining", "21.0 requests/s", "1.0 errors/s",
+        "3 in flight", "default/a", "22.5", "2.5", "100 ms", "open", "missing",
+        "not taken over: in.yaml: line 3 column 1: wrong", "serving default/r",
+    ):  # fmt: skip
+        assert shown in text, shown
