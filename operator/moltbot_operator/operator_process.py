@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import structlog
@@ -30,6 +31,7 @@ from moltbot_operator.kube.feed import Affected, Feed
 from moltbot_operator.kube.lease import Elector, LeaseTimes
 from moltbot_operator.kube.queue import Queue, Work
 from moltbot_operator.leader import Leader, end_tasks
+from moltbot_operator.reconcile.background import Background
 from moltbot_operator.settings import Settings
 from moltbot_operator.telemetry.health import HealthServer
 from moltbot_operator.telemetry.metrics import Metrics
@@ -46,6 +48,7 @@ async def run(
     settings: Settings,
     *,
     evidence: Any = None,
+    ports: Any = None,
     stop: asyncio.Event | None = None,
     affected: Affected | None = None,
     reconcilers: Reconcilers | None = None,
@@ -53,7 +56,7 @@ async def run(
     """Run the operator until `stop` is set (if not given: by SIGTERM or SIGINT); returns the exit code.
 
     0: stopped as asked; 1: the Lease is lost or the cluster out of reach, a new start is needed.
-    The other arguments replace the real evidence reader, index and reconcilers in tests.
+    The other arguments replace the real evidence reader, world outside, index and reconcilers in tests.
     """
     log = structlog.get_logger(__name__)
     signals = _Signals(stop)
@@ -113,7 +116,13 @@ async def run(
             stack.push_async_callback(elector.release)
             metrics.leading(leading=True)
             evidence = evidence or await _evidence(stack)
-            works = (reconcilers or _reconcilers)(cluster, cache, evidence, _utc_now, settings)
+            if reconcilers is None:
+                background = Background(queue.add)
+                stack.push_async_callback(background.close)
+                reconcilers = partial(
+                    _reconcilers, ports=ports, background=background, observe_rollout=metrics.rollouts.step
+                )
+            works = reconcilers(cluster, cache, evidence, _utc_now, settings)
             await leader.lead(works)
     except MoltBotError as error:
         log.error("ending", reason=str(error))  # noqa: TRY400 - expected: the message says it all
@@ -171,13 +180,13 @@ def _affected() -> Affected:
 
 
 def _reconcilers(
-    cluster: Cluster, cache: Cache, evidence: Any, clock: Clock, settings: Settings
+    cluster: Cluster, cache: Cache, evidence: Any, clock: Clock, settings: Settings, **rollouts: Any
 ) -> Mapping[str, Work]:
     from moltbot_operator.reconcile.backend import BackendReconciler  # noqa: PLC0415
     from moltbot_operator.reconcile.route import RouteReconciler  # noqa: PLC0415
 
     return {
-        "Route": RouteReconciler(cluster, cache, evidence, clock, settings).reconcile,
+        "Route": RouteReconciler(cluster, cache, evidence, clock, settings, **rollouts).reconcile,
         "Backend": BackendReconciler(cluster, cache, evidence, clock, settings).reconcile,
     }
 

@@ -76,9 +76,9 @@ async def test_an_edit_flips_to_new_pods_and_the_old_ones_go(bench: Bench) -> No
     first = (await bench.settled("assistant"))["status"]["revision"]["active"]
 
     bench.kubelet.broken.add("assistant")
-    await bench.apply(
-        route(bench.namespace, "assistant", [rule("all", "max")], consumers=anyone("pro", "max"))
-    )
+    changed = route(bench.namespace, "assistant", [rule("all", "max")], consumers=anyone("pro", "max"))
+    changed["spec"]["rollout"] = {"scaleDownDelay": "0s"}
+    await bench.apply(changed)
     await bench.wait_route("assistant", "Reconciling", "True", says="0 of 1 pods are ready")
     found = await bench.get(MOLTBOT_ROUTE, "assistant")
     assert found["status"]["revision"]["active"] == first, "nothing flips to pods that are not ready"

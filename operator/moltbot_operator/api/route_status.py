@@ -143,6 +143,8 @@ class RolloutStatus(OpenModel):
     """What it waits for, or why it failed and what to do."""
     reason: Line | None = None
     """Why it is rolled back, as one CamelCase word."""
+    cause: Annotated[str, Text(4096, minimum=0)] = ""
+    """What led to Paused or Aborting, or what the last question of a stage ran into."""
     analysis: AnalysisRun | None = None
     """Measurements so far."""
     failed: FailedRevision | None = None

@@ -14,6 +14,9 @@ from moltbot_operator.api.rollout import Rollout
 from moltbot_operator.api.route import MoltBotRouteSpec
 from moltbot_operator.api.rule import Rule
 
+ROLLOUT_TO_COME = ("testing", "analysis", "gates", "notifications")
+"""Fields of `rollout` that are validated and do nothing yet."""
+
 __all__ = ["unsupported_backend", "unsupported_route"]
 
 
@@ -32,7 +35,8 @@ def unsupported_route(spec: MoltBotRouteSpec) -> list[str]:
     if spec.worker is not None:
         found.append("worker")
     if spec.rollout is not None:
-        found += [f"rollout.{name}" for name in _changed(spec.rollout, Rollout())]
+        changed = set(_changed(spec.rollout, Rollout()))
+        found += [f"rollout.{name}" for name in ROLLOUT_TO_COME if name in changed]
     return found
 
 

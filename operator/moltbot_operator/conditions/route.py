@@ -1,13 +1,13 @@
 """What a MoltBotRoute's conditions say."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from moltbot_operator.compile.result import RuleReport
 from moltbot_operator.compile.sources import Problem
 from moltbot_operator.conditions.merge import Statement, sentence
 from moltbot_operator.conditions.reasons import ConditionType, Reason, known_reason
-from moltbot_operator.rollout import Observed, Plan
+from moltbot_operator.rollout import Observed, Plan, Stage
 
 __all__ = ["RouteFacts", "joined", "route_conditions"]
 
@@ -22,8 +22,7 @@ class RouteFacts:
     `refused`: why the spec can't be used at all. `unresolved`: references that are missing or unusable.
     `rules`: how each rule is served by the spec's revision. `warnings`: what serves but surely is not
     meant. `plan`: the rollout's next step. `active`: what was seen of the active revision, None when it
-    does not exist. `wanted`: pods asked for. `blocked`: why objects could not be written. `stuck`: the new
-    revision's pods passed their progress deadline.
+    does not exist. `wanted`: pods asked for. `blocked`: why objects could not be written.
     """
 
     refused: Problem | None
@@ -34,7 +33,6 @@ class RouteFacts:
     active: Observed | None
     wanted: int
     blocked: Problem | None = None
-    stuck: str = ""
 
 
 def joined(problems: Sequence[Problem]) -> str:
@@ -45,10 +43,10 @@ def joined(problems: Sequence[Problem]) -> str:
 
 
 def route_conditions(facts: RouteFacts) -> list[Statement]:
-    """Accepted, ResolvedRefs, Programmed and Ready; Reconciling, Stalled and Degraded only when True."""
+    """Accepted, ResolvedRefs, Programmed and Ready; the others only when True."""
     programmed = _programmed(facts)
     always = [_accepted(facts), _resolved(facts), programmed, _ready(facts, programmed)]
-    sometimes = [_stalled(facts), _reconciling(facts), _degraded(facts, programmed)]
+    sometimes = [_stalled(facts), _reconciling(facts), _paused(facts), _degraded(facts, programmed)]
     return always + [statement for statement in sometimes if statement]
 
 
@@ -118,15 +116,35 @@ def _stalled(facts: RouteFacts) -> Statement | None:
     for problem in (facts.refused, facts.blocked):
         if problem:
             return Statement(ConditionType.STALLED, "True", known_reason(problem.reason), problem.message)
-    if facts.stuck:
-        return Statement(ConditionType.STALLED, "True", Reason.ROLLOUT_STUCK, facts.stuck)
+    if facts.plan.stalled:
+        failed = facts.plan.state.failed
+        reason = known_reason(failed.reason) if failed else Reason.ROLLOUT_STUCK
+        return Statement(ConditionType.STALLED, "True", reason, facts.plan.stalled)
     return None
 
 
 def _reconciling(facts: RouteFacts) -> Statement | None:
-    if facts.plan.in_progress and not (facts.refused or facts.stuck or facts.blocked):
-        message = f"Waiting: {facts.plan.waiting}."
-        return Statement(ConditionType.RECONCILING, "True", Reason.ROLLING_OUT, message)
+    if facts.refused or facts.blocked or facts.plan.stalled:
+        return None
+    kind, waiting = ConditionType.RECONCILING, facts.plan.waiting
+    if facts.plan.in_progress:
+        return Statement(kind, "True", Reason.ROLLING_OUT, sentence(f"Waiting: {waiting}"))
+    if paused := facts.plan.paused:
+        return Statement(kind, "True", _PAUSES[paused], sentence(f"Paused: {waiting}"))
+    return None
+
+
+_PAUSES: Mapping[Stage, Reason] = {
+    Stage.HELD: Reason.HELD,
+    Stage.PROMOTION: Reason.AWAITING_PROMOTION,
+    Stage.INCONCLUSIVE: Reason.INCONCLUSIVE,
+}
+
+
+def _paused(facts: RouteFacts) -> Statement | None:
+    if paused := facts.plan.paused:
+        message = sentence(f"Paused: {facts.plan.waiting}")
+        return Statement(ConditionType.ROLLOUT_PAUSED, "True", _PAUSES[paused], message)
     return None
 
 
@@ -134,6 +152,8 @@ def _degraded(facts: RouteFacts, programmed: Statement) -> Statement | None:
     """Only while something serves: a route that serves nothing is not degraded, it is not Ready."""
     if programmed.status != "True":
         return None
+    if failed := facts.plan.state.failed:
+        return Statement(ConditionType.DEGRADED, "True", known_reason(failed.reason), failed.message)
     if facts.unresolved and any(rule.serving for rule in facts.rules):
         message = f"The rest is served. {joined(facts.unresolved)}"
         return Statement(ConditionType.DEGRADED, "True", Reason.PARTLY_SERVED, message)

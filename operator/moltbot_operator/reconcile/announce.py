@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from moltbot_operator.conditions import ConditionType
-from moltbot_operator.rollout import Create, Delete, Flip, Plan
+from moltbot_operator.rollout import Action, Create, Delete, Flip, Plan
 
 __all__ = ["Announcement", "condition_announcements", "rollout_announcements"]
 
@@ -61,23 +61,23 @@ def condition_announcements(
 
 
 def rollout_announcements(plan: Plan) -> list[Announcement]:
-    """One for each step."""
-    return [_step(action) for action in plan.actions]
+    """One for each revision that is made or goes, and for what the machine has to say."""
+    steps = [step for action in plan.actions if (step := _step(action))]
+    return steps + [
+        Announcement(note.type, note.reason, "Rollout", note.message[:1024]) for note in plan.notes
+    ]
 
 
-def _step(action: Create | Flip | Delete) -> Announcement:
+def _step(action: Action) -> Announcement | None:
     match action:
         case Create(revision):
-            return Announcement(
-                "Normal", "RevisionCreated", "Rollout", f"Revision {revision} is being brought up."
-            )
-        case Flip(revision):
-            return Announcement(
-                "Normal", "RevisionPromoted", "Rollout", f"Revision {revision} serves from now on."
-            )
+            message = f"Revision {revision} is being brought up."
+            return Announcement("Normal", "RevisionCreated", "Rollout", message)
         case Delete(revision):
             message = f"Revision {revision} is no longer needed; its pods drain and go."
             return Announcement("Normal", "RevisionRemoved", "Rollout", message)
+        case Flip():
+            return None  # told once it is seen: a flip that fails is tried again
 
 
 def _bad(condition: Mapping[str, Any]) -> bool:
@@ -88,9 +88,11 @@ def _bad(condition: Mapping[str, Any]) -> bool:
 
 
 def _said(condition: Mapping[str, Any], bad: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether another condition says the same: Stalled repeats Accepted, Degraded repeats ResolvedRefs."""
+    """Whether another condition says the same: Stalled repeats Accepted, Degraded repeats ResolvedRefs.
+
+    Of a revision that was given up both speak.
+    """
     if condition["type"] in WHEN_FALSE:
         return False
-    return any(
-        other["type"] in WHEN_FALSE and other["message"] in condition["message"] for other in bad.values()
-    )
+    louder = WHEN_FALSE | ({ConditionType.STALLED} if condition["type"] == ConditionType.DEGRADED else set())
+    return any(other["type"] in louder and other["message"] in condition["message"] for other in bad.values())

@@ -13,7 +13,7 @@ from moltbot_operator.reconcile.apply import owned
 from moltbot_operator.reconcile.evidence import EvidenceReader, EvidenceUnavailable, flaw_of
 from moltbot_operator.rollout import Observed
 
-__all__ = ["observe", "of_revision", "stuck"]
+__all__ = ["observe", "of_revision", "ready_pods"]
 
 
 def of_revision(cache: Cache, owner: Owner, kind: Kind, revision: str) -> list[Manifest]:
@@ -42,30 +42,24 @@ async def observe(
     return dict(zip(names, seen, strict=True))
 
 
-def stuck(cache: Cache, owner: Owner, revision: str | None) -> str:
-    """Why the revision's Deployment gave up waiting for its pods; empty while it has not."""
-    for deployment in of_revision(cache, owner, DEPLOYMENT, revision) if revision else []:
-        for condition in (deployment.get("status") or {}).get("conditions") or []:
-            if (
-                condition.get("type") == "Progressing"
-                and condition.get("reason") == "ProgressDeadlineExceeded"
-            ):
-                name = deployment["metadata"]["name"]
-                return (
-                    f"Deployment {owner.namespace}/{name}: {condition.get('message', '')} Look at its pods."
-                )
-    return ""
+def ready_pods(cache: Cache, owner: Owner, revision: str) -> list[Manifest]:
+    """Pods of a revision that Kubernetes calls Ready, not counting those that end."""
+    return [pod for pod in _pods(cache, owner, revision) if _ready(pod)]
+
+
+def _pods(cache: Cache, owner: Owner, revision: str) -> list[Manifest]:
+    return [
+        pod
+        for pod in cache.owned_by(owner.namespace, owner.name, POD)
+        if _revision(pod) == revision and not pod["metadata"].get("deletionTimestamp")
+    ]
 
 
 async def _observe(
     cache: Cache, owner: Owner, revision: str, evidence: EvidenceReader | None, token: str
 ) -> Observed:
     deployments = of_revision(cache, owner, DEPLOYMENT, revision)
-    pods = [
-        pod
-        for pod in cache.owned_by(owner.namespace, owner.name, POD)
-        if _revision(pod) == revision and not pod["metadata"].get("deletionTimestamp")
-    ]
+    pods = _pods(cache, owner, revision)
     ready = [pod for pod in pods if _ready(pod)]
     troubles = [_failure(deployment) for deployment in deployments]
     troubles += [_waiting(pod) for pod in pods if not _ready(pod)]

@@ -1,22 +1,18 @@
 """The status of both resources as JSON, and the patch that makes it so (pure)."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final
 
 from moltbot_operator.api import Gateway
 from moltbot_operator.compile.result import BackendReport, RuleReport
 from moltbot_operator.compile.sources import BackendRef
-from moltbot_operator.conditions.merge import timestamp
-from moltbot_operator.rollout import Plan
+from moltbot_operator.conditions.merge import sentence
+from moltbot_operator.rollout import Plan, progress_status
 
 __all__ = ["address", "backend_items", "patch", "revision_status", "rollout_status", "rule_items"]
 
 MAX_REASON: Final = 1000
 """Characters of a rule's or backend's reason; a route may have a thousand of them, and an object 1.5 MiB."""
-
-HISTORY: Final = 5
-"""Earlier revisions that `status.revision.stable` names."""
 
 
 def patch(live: Mapping[str, Any], desired: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,29 +66,19 @@ def backend_items(reports: Sequence[BackendReport], namespace: str) -> list[dict
     ]
 
 
-def revision_status(before: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
-    """`status.revision`; a revision that stops serving joins `stable`, the latest first."""
-    stable = list(before.get("stable") or [])
-    previous = before.get("active")
-    if previous and previous != plan.active:
-        stable = [previous, *(name for name in stable if name != previous)]
-    stable = [name for name in stable if name != plan.active][:HISTORY]
-    found: dict[str, Any] = {"stable": stable}
-    if plan.active:
-        found["active"] = plan.active
+def revision_status(plan: Plan, active: str | None) -> dict[str, Any]:
+    """`status.revision`; `active`: what serves, now that the plan's actions were tried."""
+    found: dict[str, Any] = {"stable": list(plan.state.history)}
+    if active:
+        found["active"] = active
     if plan.preview:
         found["preview"] = plan.preview
     return found
 
 
-def rollout_status(before: Mapping[str, Any], plan: Plan, now: datetime) -> dict[str, Any]:
-    """`status.rollout`; `startedAt` is there while something goes on, and since when it does."""
-    found: dict[str, Any] = {"phase": str(plan.phase)}
-    if plan.waiting:
-        found["message"] = plan.waiting
-    if plan.in_progress:
-        found["startedAt"] = before.get("startedAt") or timestamp(now)
-    return found
+def rollout_status(plan: Plan) -> dict[str, Any]:
+    """`status.rollout`: what the machine remembers, and what it says to people."""
+    return progress_status(plan.state, " ".join(map(sentence, filter(None, (plan.waiting, *plan.remarks)))))
 
 
 def _name(ref: BackendRef, namespace: str) -> str:

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from moltbot_operator.api import Gateway
+from moltbot_operator.api import Gateway, Rollout
 from moltbot_operator.compile.result import CompiledRoute
 from moltbot_operator.compile.sources import Problem, RouteSources
 from moltbot_operator.compile.workloads import GatewayRevision, Image, Owner, gateway_revision
@@ -22,12 +22,16 @@ Compiler = Callable[[RouteSources], CompiledRoute]
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a route asks for: `revision` and its `gateway`, or `refused`."""
+    """What a route asks for: `revision` and its `gateway`, or `refused`.
+
+    `rollout`: how revisions replace each other; also of a refused spec, as long as it can be read.
+    """
 
     refused: Problem | None = None
     gateway: Gateway | None = None
     revision: GatewayRevision | None = None
     unresolved: tuple[Problem, ...] = ()
+    rollout: Rollout = field(default_factory=Rollout)
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
@@ -55,14 +59,16 @@ class Wanter:
         """What the route asks for; ClusterError if a Secret can't be read just now."""
         parsed = self._specs.parse(manifest)
         spec = parsed.spec
+        rollout = (spec.rollout if spec else None) or Rollout()
         if parsed.refused or spec is None:
-            return Wanted(refused=parsed.refused)
+            return Wanted(refused=parsed.refused, rollout=rollout)
         gathered = await self._gatherer.route(owner.namespace, owner.name, spec)
         try:
             revision = await self._revision(owner, gathered.sources)
         except (CompileError, InvalidInput) as error:
-            return Wanted(refused=Problem(Reason.COMPILE_FAILED, str(error)), unresolved=gathered.unresolved)
-        return Wanted(None, spec.gateway, revision, gathered.unresolved)
+            refused = Problem(Reason.COMPILE_FAILED, str(error))
+            return Wanted(refused=refused, unresolved=gathered.unresolved, rollout=rollout)
+        return Wanted(None, spec.gateway, revision, gathered.unresolved, rollout)
 
     def forget(self, namespace: str, name: str) -> None:
         """The route is gone."""

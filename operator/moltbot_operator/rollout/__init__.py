@@ -1,6 +1,57 @@
 """Which revision a route serves, and the next step towards the one that it should serve (pure)."""
 
 from moltbot_operator.rollout.machine import decide
-from moltbot_operator.rollout.state import Action, Create, Delete, Flip, Observed, Phase, Plan, View
+from moltbot_operator.rollout.record import progress_status, recorded
+from moltbot_operator.rollout.state import Failure, Old, Pending, Phase, Run, Shown, Stage, State
+from moltbot_operator.rollout.view import (
+    Action,
+    AskGate,
+    Create,
+    Delete,
+    Delivered,
+    Effect,
+    Flip,
+    Measure,
+    Measurement,
+    Note,
+    Notify,
+    Observed,
+    Plan,
+    Reading,
+    Result,
+    RunTests,
+    Trouble,
+    View,
+)
 
-__all__ = ["Action", "Create", "Delete", "Flip", "Observed", "Phase", "Plan", "View", "decide"]
+__all__ = [
+    "Action",
+    "AskGate",
+    "Create",
+    "Delete",
+    "Delivered",
+    "Effect",
+    "Failure",
+    "Flip",
+    "Measure",
+    "Measurement",
+    "Note",
+    "Notify",
+    "Observed",
+    "Old",
+    "Pending",
+    "Phase",
+    "Plan",
+    "Reading",
+    "Result",
+    "Run",
+    "RunTests",
+    "Shown",
+    "Stage",
+    "State",
+    "Trouble",
+    "View",
+    "decide",
+    "progress_status",
+    "recorded",
+]

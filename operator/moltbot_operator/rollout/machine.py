@@ -1,100 +1,214 @@
-"""The rollout machine: one call is one step, and it keeps no memory between calls.
+"""The rollout machine: one call is one step, and what it remembers is what it is given back.
 
 ::
 
-             desired is new          every pod ready and reporting         the Service selects it
-    Stable ───────────────▶ Preparing ───────────────────────▶ Promoting ─────────────────▶ Stable
-       ▲                      │  a newer spec: the half-built one goes         old revisions go
-       └──────────────────────┘  the old spec again: flip back or stay
+             spec changed              tests, analysis, gates pass              analysis passes
+    Stable ─────────────▶ Preparing ─▶ Testing ─────▶ Promoting ─▶ Verifying ─────────────────▶ Stable
+       ▲                     │            │  ▲           │  the flip    │
+       │ spec changed        │            ▼  │           │              │ (a person: promote)
+       │ or retry            │          Paused ◀─────────┼──────────────┤ inconclusive, or paused: true
+       │                     ▼            ▼              ▼              ▼
+    Failed ◀──────────── Aborting ◀───────┴──────────────┴──────────────┘ flips back if it was switched
 
-The flip is a step of its own: old revisions go only in a later call, which has seen the Service select the
-new one. So an operator that dies between any two steps resumes from what the cluster shows.
+The flip is a step of its own: `Promoting` (or `Aborting`) is recorded first, and only a call that was given
+that state flips. Old revisions go only in later calls, which have seen the Service select another one. So an
+operator that dies between any two steps resumes from what is recorded and what the cluster shows.
 """
 
-from moltbot_operator.rollout.state import Action, Create, Delete, Flip, Observed, Phase, Plan, View
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from moltbot_operator.api import NotificationEvent
+from moltbot_operator.rollout import after, before
+from moltbot_operator.rollout.commands import remarks
+from moltbot_operator.rollout.notices import delivered, noted, notifications
+from moltbot_operator.rollout.state import Failure, Phase, Stage, State
+from moltbot_operator.rollout.step import Scene, Step, go
+from moltbot_operator.rollout.view import Create, Delete, Note, Plan, View
 
 __all__ = ["decide"]
 
+MOST_STEPS: Final = 64
+"""Phases, stages and gates that one call may pass through; more is a defect."""
 
-def decide(view: View) -> Plan:
-    """The next step from what is seen; never flips to unproven pods, never deletes what serves."""
+
+def decide(state: State, view: View, now: datetime) -> Plan:
+    """The next step; never flips to unproven pods, never deletes what serves."""
+    scene = Scene(view, now, state)
+    heard, notes = delivered(state, view)
+    step = Step(heard, settled=False, notes=tuple(notes))
+    found: list[Note] = []
+    for turn in range(MOST_STEPS):
+        found += step.notes
+        if step.settled:
+            break
+        step = _aim(step.state, scene) if turn == 0 else _look(step.state, scene)
+    else:
+        raise AssertionError(f"a rollout that does not come to rest: {step.state}")
+    return _plan(step, scene, found)
+
+
+def _aim(state: State, scene: Scene) -> Step:
+    """Which revision is under way: the desired one, unless the Service has to go back first."""
+    view, failure = scene.view, state.failed
+    if state.phase is Phase.ABORTING and view.serving == state.target and state.rollback_to:
+        return go(state)
     if view.desired is None:
-        return _refused(view)
-    if view.desired == view.serving:
-        return _settle(view, view.desired)
-    return _advance(view, view.desired)
+        return _refused(state, scene)
+    given_up = failure is not None and failure.revision == view.desired
+    if failure is not None and given_up and not _retried(failure, view):
+        return go(state.rest(Phase.FAILED))
+    underway = state.target == view.desired and state.phase not in {Phase.STABLE, Phase.FAILED}
+    if not given_up and _rests(state, view):
+        return go(replace(state.rest(), failed=None))
+    return go(state) if underway else _begin(state, scene, view.desired)
 
 
-def _refused(view: View) -> Plan:
+def _rests(state: State, view: View) -> bool:
+    """The desired revision serves and has completed."""
+    underway = state.target == view.desired and state.phase in _UNFINISHED
+    return view.serving == view.desired and state.rollback_to in {None, view.desired} and not underway
+
+
+_UNFINISHED = {Phase.PROMOTING, Phase.VERIFYING, Phase.PAUSED, Phase.ABORTING}
+"""Phases in which a revision may serve that has not completed."""
+
+
+def _refused(state: State, scene: Scene) -> Step:
     """Keep what serves; a half-built revision belongs to a spec that is no longer asked for."""
-    kept = {view.serving} if view.serving else set()
+    view = scene.view
+    if view.serving is None:
+        return go(state.rest(Phase.FAILED))
+    if view.serving == state.target and state.rollback_to not in {None, view.serving}:
+        return Step(state, waiting="the spec was refused; the revision before is kept until it is mended")
+    return go(after.released(state, scene).rest(Phase.FAILED if state.failed else Phase.STABLE))
+
+
+def _retried(failure: Failure, view: View) -> bool:
+    settings = view.settings
+    return (
+        settings.retry == failure.revision
+        and settings.abort != failure.revision
+        and view.generation > failure.generation
+    )
+
+
+def _begin(state: State, scene: Scene, desired: str) -> Step:
+    """A rollout of its own for each spec; a half-built one before it is given up silently."""
+    view = scene.view
+    completed = state.rollback_to if state.phase not in {Phase.STABLE, Phase.FAILED} else None
+    begun = replace(
+        state.rest(Phase.PREPARING),
+        target=desired,
+        rollback_to=completed or view.serving,
+        started_at=scene.now,
+        deadline=scene.deadline,
+        failed=None,
+    )
+    if view.serving == desired:
+        # It was switched to and never completed: a newer spec came, and went again.
+        return go(replace(begun, phase=Phase.PROMOTING))
+    seen = scene.seen(desired)
+    if desired in (*state.history, completed) and seen is not None and seen.ready > 0:
+        begun = replace(begun, overridden=True)
+        text = f"Revision {desired} was stable before and still runs: it is switched to at once."
+    else:
+        text = f"Revision {desired} is being brought up beside {view.serving or 'nothing'}."
+    return go(begun, Note("Normal", "RolloutStarted", text, NotificationEvent.STARTED))
+
+
+def _look(state: State, scene: Scene) -> Step:
+    return _PHASES[state.phase](state, scene)
+
+
+def _stable(state: State, scene: Scene) -> Step:
+    """The serving revision is made anew if somebody deleted it."""
+    view = scene.view
+    lost = view.desired is not None and view.serving == view.desired and scene.seen(view.desired) is None
+    return Step(state, actions=(Create(str(view.desired)),) if lost else ())
+
+
+def _paused(state: State, scene: Scene) -> Step:
+    if scene.view.serving != state.target:
+        return before.paused(state, scene)
+    if state.resume is Phase.VERIFYING:
+        return after.paused_after(state, scene)
+    return go(state.at(Phase.PROMOTING, Stage.PASSED))
+
+
+def _verifying(state: State, scene: Scene) -> Step:
+    if scene.view.serving != state.target:
+        return go(state.at(Phase.PREPARING, Stage.PASSED, scene.deadline))
+    return after.verifying(state, scene)
+
+
+_PHASES: Mapping[Phase, Callable[[State, Scene], Step]] = {
+    Phase.STABLE: _stable,
+    Phase.PREPARING: before.preparing,
+    Phase.TESTING: before.testing,
+    Phase.PAUSED: _paused,
+    Phase.PROMOTING: after.promoting,
+    Phase.VERIFYING: _verifying,
+    Phase.ABORTING: after.aborting,
+    Phase.FAILED: after.failed,
+}
+
+
+def _plan(step: Step, scene: Scene, notes: list[Note]) -> Plan:
+    view, now = scene.view, scene.now
+    state = noted(step.state, notes, view, now)
+    flipped = next(
+        (action.revision for action in step.actions if not isinstance(action, Create | Delete)), None
+    )
+    underway = state.phase not in {Phase.STABLE, Phase.FAILED}
+    unwanted = {state.target} if state.phase is Phase.ABORTING and view.serving != state.target else set()
+    kept = {view.serving, flipped, state.rollback_to} | ({state.target} - unwanted if underway else set())
+    old = tuple(
+        each
+        for each in state.old
+        if each.revision in view.revisions and each.revision not in kept and now < each.until
+    )
+    kept |= {each.revision for each in old}
+    state = replace(state, old=old)
+    deletions = tuple(Delete(name) for name in sorted(view.revisions) if name not in kept)
+    created = {action.revision for action in step.actions if isinstance(action, Create)}
+    active = flipped or view.serving
+    preview = state.target if underway and not unwanted and state.target != active else None
+    sends = notifications(state, view)
+    dues = [each.until for each in old] + [
+        due for due in (state.deadline, state.not_before) if due and due > now
+    ]
     return Plan(
-        phase=Phase.STABLE if view.serving else Phase.FAILED,
-        active=view.serving,
-        preview=None,
-        actions=_deletions(view, kept),
-        replicas={name: _size(view, name) for name in sorted(kept)},
+        phase=state.phase,
+        active=active,
+        preview=preview,
+        actions=(*deletions, *step.actions),
+        replicas=_sizes(state, scene, kept, created),
+        waiting=step.waiting,
+        state=state,
+        effects=(*step.effects, *sends),
+        notes=tuple(notes),
+        remarks=remarks(state, view),
+        again=min(dues, default=None),
+        stalled=step.stalled,
     )
 
 
-def _settle(view: View, desired: str) -> Plan:
-    """The desired revision serves: it is made anew if somebody deleted it, and the others go."""
-    create: tuple[Action, ...] = () if desired in view.revisions else (Create(desired),)
-    deletions = _deletions(view, {desired})
-    return Plan(
-        phase=Phase.PROMOTING if deletions else Phase.STABLE,
-        active=desired,
-        preview=None,
-        actions=(*create, *deletions),
-        replicas={desired: view.replicas},
-        waiting="the old revision's objects go" if deletions else "",
-    )
-
-
-def _advance(view: View, desired: str) -> Plan:
-    """Build the desired revision beside what serves, as large as what serves, and flip once it is proven."""
-    size = _size(view, view.serving) if view.serving else 0
-    need = max(view.replicas, size)
-    replicas = {desired: need}
-    if view.serving:
-        replicas[view.serving] = size
-    deletions = _deletions(view, {desired, view.serving})
-    preview = view.revisions.get(desired)
-    if preview is None:
-        return Plan(
-            Phase.PREPARING,
-            view.serving,
-            desired,
-            (*deletions, Create(desired)),
-            replicas,
-            f"revision {desired} is created",
-        )
-    pods = max(1, need)
-    if preview.replicas >= need and preview.proven(pods):
-        return Plan(
-            Phase.PROMOTING,
-            desired,
-            None,
-            (*deletions, Flip(desired)),
-            replicas,
-            "the old revision's objects go",
-        )
-    return Plan(Phase.PREPARING, view.serving, desired, deletions, replicas, _waiting(desired, preview, pods))
-
-
-def _size(view: View, revision: str) -> int:
-    """Pods that what serves has now; as the spec asks if its Deployment is gone or was scaled to nothing."""
-    seen = view.revisions.get(revision)
-    return (seen.replicas if seen else 0) or view.replicas
-
-
-def _waiting(desired: str, preview: Observed, pods: int) -> str:
-    text = (
-        f"revision {desired}: {preview.ready} of {pods} pods are ready, "
-        f"{preview.reporting} report the revision"
-    )
-    return f"{text}; {preview.trouble}" if preview.trouble else text
-
-
-def _deletions(view: View, kept: set[str] | set[str | None]) -> tuple[Action, ...]:
-    return tuple(Delete(name) for name in sorted(view.revisions) if name not in kept)
+def _sizes(state: State, scene: Scene, kept: set[str | None], created: set[str]) -> dict[str, int]:
+    """Pods of each revision: as the spec asks once nothing is under way, before it what takes over safely."""
+    view = scene.view
+    moving = state.phase not in {Phase.STABLE, Phase.FAILED}
+    sizes: dict[str, int] = {}
+    for name in sorted(filter(None, kept)):
+        seen = scene.seen(name)
+        if name == view.serving:
+            resting = view.desired is not None and not moving
+            sizes[name] = view.replicas if resting else scene.size(name)
+        elif name == state.target or (name == state.rollback_to and view.serving == state.target):
+            if seen is not None or name in created or name != state.target:
+                sizes[name] = max(view.replicas, scene.size(view.serving) if view.serving else 0)
+        elif seen is not None:
+            sizes[name] = seen.replicas
+    return sizes

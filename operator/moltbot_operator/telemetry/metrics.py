@@ -24,6 +24,7 @@ from moltbot_operator.kube.kinds import KINDS
 from moltbot_operator.kube.queue import Key, Outcome, Queue
 from moltbot_operator.settings import product_version
 from moltbot_operator.telemetry.objectives import ObjectivesCollector
+from moltbot_operator.telemetry.rollouts import PhasesCollector, RolloutMetrics
 
 __all__ = ["Metrics"]
 
@@ -79,6 +80,8 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.rollouts = RolloutMetrics(self.registry)
+
     def leading(self, *, leading: bool) -> None:
         """Whether this replica leads."""
         self._leader.set(int(leading))
@@ -103,6 +106,7 @@ class Metrics:
         """Read these at every scrape from now on."""
         self.registry.register(_Sizes(cache, queue, events))
         self.registry.register(ObjectivesCollector(cache))
+        self.registry.register(PhasesCollector(cache))
 
     def render(self) -> bytes:
         """The text exposition format, version 0.0.4."""

@@ -77,8 +77,8 @@ def test_rules(rule: dict[str, object], found: list[str]) -> None:
         ({"audit": {"fields": ["backend"], "redact": ["consumer"]}}, []),
         ({"audit": {"destination": "OTLP", "otlp": {"url": "http://a.example"}}}, []),
         (
-            {"rollout": {"autoPromote": False, "scaleDownDelay": "5s"}},
-            ["rollout.autoPromote", "rollout.scaleDownDelay"],
+            {"rollout": {"autoPromote": False, "gates": [{"url": "https://gate.test"}]}},
+            ["rollout.gates"],
         ),
         (
             {

@@ -2,6 +2,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,7 +10,7 @@ from moltbot_operator.compile.result import RuleReport
 from moltbot_operator.compile.sources import Problem
 from moltbot_operator.conditions import Reason, RouteFacts, Statement, merge, route_conditions
 from moltbot_operator.conditions.route import joined
-from moltbot_operator.rollout import Observed, Phase, Plan
+from moltbot_operator.rollout import Failure, Observed, Phase, Plan, Stage, State
 
 STABLE = Plan(Phase.STABLE, "abc", None, (), {"abc": 2})
 GOOD = Observed(2, 2, 2)
@@ -84,11 +85,38 @@ def test_a_later_rollout_leaves_the_route_ready() -> None:
 
 def test_a_stuck_rollout_stalls() -> None:
     plan = Plan(Phase.PREPARING, "abc", "def", (), {}, "revision def: 0 of 2 pods are ready")
-    facts = replace(SOUND, plan=plan, stuck="Deployment x: progress deadline exceeded.")
+    facts = replace(SOUND, plan=replace(plan, stalled="Not ready within the progress deadline."))
     found = by_type(facts)
     assert found["Stalled"].reason is Reason.ROLLOUT_STUCK
     assert "Reconciling" not in found
     assert status_of(facts) == "Failed"
+
+
+def test_a_revision_that_was_given_up_degrades_what_serves_and_stalls() -> None:
+    plan = Plan(Phase.FAILED, "abc", None, state=State(Phase.FAILED, failed=FAILURE), stalled=FAILURE.message)
+    facts = replace(SOUND, plan=plan)
+    found = by_type(facts)
+    assert found["Degraded"].reason is found["Stalled"].reason is Reason.ANALYSIS_FAILED
+    assert found["Degraded"].message == FAILURE.message
+    assert found["Ready"].status == "True", "what served before goes on"
+    assert status_of(facts) == "Failed"
+
+
+@pytest.mark.parametrize(
+    ("stage", "reason"),
+    [
+        (Stage.HELD, Reason.HELD),
+        (Stage.PROMOTION, Reason.AWAITING_PROMOTION),
+        (Stage.INCONCLUSIVE, Reason.INCONCLUSIVE),
+    ],
+)
+def test_a_paused_rollout_says_what_it_waits_for_and_is_not_current(stage: Stage, reason: Reason) -> None:
+    plan = Plan(Phase.PAUSED, "abc", "def", waiting="set promote", state=State(Phase.PAUSED, stage=stage))
+    facts = replace(SOUND, plan=plan)
+    found = by_type(facts)
+    assert found["RolloutPaused"].reason is found["Reconciling"].reason is reason
+    assert found["RolloutPaused"].message == "Paused: set promote."
+    assert status_of(facts) == "InProgress"
 
 
 def test_objects_that_cannot_be_written_stall() -> None:
@@ -155,7 +183,23 @@ OBSERVED = st.builds(
     st.sampled_from(["", "pod x"]),
 )
 NAME = st.one_of(st.none(), st.just("abc"))
-PLANS = st.builds(Plan, st.sampled_from(Phase), NAME, NAME)
+FAILURE = Failure(
+    "def", "AnalysisFailed", "Revision def: p95 was too high.", datetime(2026, 1, 1, tzinfo=UTC), 3
+)
+STATES = st.builds(
+    State,
+    stage=st.sampled_from([None, Stage.HELD, Stage.PROMOTION, Stage.INCONCLUSIVE]),
+    failed=st.sampled_from([None, FAILURE]),
+)
+PLANS = st.builds(
+    Plan,
+    st.sampled_from(Phase),
+    NAME,
+    NAME,
+    waiting=st.just("something"),
+    state=STATES,
+    stalled=st.sampled_from(["", "Revision def: p95 was too high."]),
+)
 FACTS = st.builds(
     RouteFacts,
     refused=st.one_of(st.none(), PROBLEM),
@@ -168,7 +212,6 @@ FACTS = st.builds(
     active=st.one_of(st.none(), OBSERVED),
     wanted=st.integers(0, 3),
     blocked=st.one_of(st.none(), PROBLEM),
-    stuck=st.sampled_from(["", "Deployment x."]),
 )
 
 
@@ -178,7 +221,7 @@ def test_conditions_never_contradict_each_other(facts: RouteFacts) -> None:
     found = {str(statement.type): statement for statement in statements}
     assert len(found) == len(statements), "each type once"
     assert list(found)[:4] == ["Accepted", "ResolvedRefs", "Programmed", "Ready"]
-    for kind in ("Reconciling", "Stalled", "Degraded"):
+    for kind in ("Reconciling", "RolloutPaused", "Stalled", "Degraded"):
         assert kind not in found or found[kind].status == "True"
     if found["Ready"].status == "True":
         assert found["Accepted"].status == found["Programmed"].status == "True"

@@ -1,7 +1,7 @@
 from typing import Any
 
 from moltbot_operator.reconcile.announce import condition_announcements, rollout_announcements
-from moltbot_operator.rollout import Create, Delete, Flip, Phase, Plan
+from moltbot_operator.rollout import Create, Delete, Flip, Note, Phase, Plan
 
 
 def condition(type_: str, status: str, reason: str, message: str = "") -> dict[str, Any]:
@@ -52,9 +52,16 @@ def test_what_repeats_another_condition_is_not_told_twice() -> None:
 
 
 def test_each_step_of_a_rollout_is_told() -> None:
-    plan = Plan(Phase.PREPARING, "a", "b", (Create("b"), Flip("b"), Delete("a")))
-    assert [told.reason for told in rollout_announcements(plan)] == [
-        "RevisionCreated",
-        "RevisionPromoted",
-        "RevisionRemoved",
+    note = Note("Warning", "RolledBack", "Revision b was rolled back.")
+    plan = Plan(Phase.PREPARING, "a", "b", (Create("b"), Flip("b"), Delete("a")), notes=(note,))
+    told = rollout_announcements(plan)
+    assert [(each.type, each.reason) for each in told] == [
+        ("Normal", "RevisionCreated"),
+        ("Normal", "RevisionRemoved"),
+        ("Warning", "RolledBack"),
     ]
+
+
+def test_a_revision_that_was_given_up_is_told_once_and_not_by_both_conditions() -> None:
+    both = [condition(kind, "True", "TestsFailed", "Revision b: no.") for kind in ("Stalled", "Degraded")]
+    assert [told.reason for told in condition_announcements([], both)] == ["TestsFailed"]

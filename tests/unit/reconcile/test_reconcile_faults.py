@@ -4,7 +4,7 @@ An API server in memory stands in, since this goes through hundreds of runs; the
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -55,6 +55,12 @@ class Server:
         self.version = 0
         self.writes: list[str] = []
         self.fault: Fault = lambda _: ""
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def clock(self) -> datetime:
+        """Time goes on by a second whenever somebody looks."""
+        self.now += timedelta(seconds=1)
+        return self.now
 
     async def get(self, kind: Kind, namespace: str, name: str) -> dict[str, Any]:
         if (kind, namespace, name) not in self.objects:
@@ -219,12 +225,11 @@ class Operator:
     def __init__(self, server: Server) -> None:
         self.server = server
         self.cache = Cache()
-        clock = iter(range(10**9))
         self.reconciler = RouteReconciler(
             server,
             self.cache,
             Agents(),
-            lambda: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=next(clock)),
+            server.clock,
             SETTINGS,  # type: ignore[arg-type]
         )
 
@@ -253,13 +258,13 @@ def backend(name: str) -> dict[str, Any]:
     }
 
 
-def route(backend_name: str, **more: Any) -> dict[str, Any]:
+def route(backend_name: str, rollout: Mapping[str, Any] = {}, **more: Any) -> dict[str, Any]:
     rules = [{"name": "r", "candidates": [{"backend": backend_name}], **more}]
     return {
         "apiVersion": MOLTBOT_ROUTE.api_version,
         "kind": "MoltBotRoute",
         "metadata": {"namespace": NS, "name": "assistant"},
-        "spec": {"rules": rules, "gateway": {"replicas": 2}},
+        "spec": {"rules": rules, "gateway": {"replicas": 2}, "rollout": {"scaleDownDelay": "0s", **rollout}},
     }
 
 

@@ -58,8 +58,9 @@ async def test_a_recorded_flip_is_not_carried_out_to_pods_that_stopped_being_rea
     with pytest.raises(Killed):
         await settle_mortal(server, operator)
     monkeypatch.undo()
-    new = recorded(server)["revision"]["active"]
-    assert new != old
+    assert recorded(server)["rollout"]["phase"] == "Promoting", "recorded before it is carried out"
+    assert recorded(server)["revision"]["active"] == old
+    new = recorded(server)["rollout"]["revision"]
     assert served(server)[0] == old
     for place in [p for p in server.objects if p[0] == POD]:
         if server.objects[place]["metadata"]["labels"][LABEL_REVISION] == new:

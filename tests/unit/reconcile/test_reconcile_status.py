@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +10,6 @@ from moltbot_operator.api import Gateway, GatewayService, GatewayTLS, SecretRef
 from moltbot_operator.compile.result import BackendReport, RuleReport
 from moltbot_operator.compile.sources import BackendRef, Problem
 from moltbot_operator.reconcile.status import (
-    HISTORY,
     MAX_REASON,
     address,
     backend_items,
@@ -18,7 +18,7 @@ from moltbot_operator.reconcile.status import (
     rollout_status,
     rule_items,
 )
-from moltbot_operator.rollout import Phase, Plan
+from moltbot_operator.rollout import Phase, Plan, State
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -95,20 +95,26 @@ def test_long_reasons_are_cut() -> None:
     assert len(item["reason"]) == MAX_REASON
 
 
-def test_a_revision_that_stops_serving_joins_the_history() -> None:
-    assert revision_status({}, Plan(Phase.PREPARING, None, "b")) == {"stable": [], "preview": "b"}
-    flipped = revision_status({"active": "a", "preview": "b"}, Plan(Phase.PROMOTING, "b", None))
-    assert flipped == {"active": "b", "stable": ["a"]}
-    back = revision_status(flipped, Plan(Phase.PROMOTING, "a", None))
-    assert back == {"active": "a", "stable": ["b"]}
-    many = revision_status({"active": "z", "stable": list("abcdef")}, Plan(Phase.STABLE, "y", None))
-    assert many["stable"] == list("zabcd")
-    assert len(many["stable"]) == HISTORY
+def test_the_revision_shown_as_active_is_the_one_that_serves() -> None:
+    plan = Plan(Phase.PROMOTING, "b", None, state=State(history=("x",)))
+    assert revision_status(plan, "a") == {"active": "a", "stable": ["x"]}
+    assert revision_status(replace(plan, preview="b"), None) == {"stable": ["x"], "preview": "b"}
 
 
-def test_a_rollout_keeps_its_start_and_loses_it_at_its_end() -> None:
-    going = Plan(Phase.PREPARING, "a", "b", (), {}, "pods")
-    first = rollout_status({}, going, NOW)
-    assert first == {"phase": "Preparing", "message": "pods", "startedAt": "2026-01-01T00:00:00Z"}
-    assert rollout_status(first, going, NOW.replace(year=2027)) == first
-    assert rollout_status(first, Plan(Phase.STABLE, "b", None), NOW) == {"phase": "Stable"}
+def test_a_rollout_says_what_it_waits_for_and_which_commands_do_nothing() -> None:
+    plan = Plan(Phase.STABLE, "b", None)
+    assert rollout_status(plan) == {"phase": "Stable"}
+    going = Plan(
+        Phase.PREPARING,
+        "a",
+        "b",
+        waiting="pods",
+        remarks=("promote names c: it has no effect.",),
+        state=State(Phase.PREPARING, "b", started_at=NOW),
+    )
+    assert rollout_status(going) == {
+        "phase": "Preparing",
+        "revision": "b",
+        "startedAt": "2026-01-01T00:00:00Z",
+        "message": "pods. promote names c: it has no effect.",
+    }
