@@ -9,14 +9,18 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from moltbot_worker.config import WorkerConfig
 from moltbot_worker.handling import App
+from moltbot_worker.jobs.api import JobApi
+from moltbot_worker.jobs.running import JobRunner
+from moltbot_worker.jobs.webhooks import Webhooks
 from moltbot_worker.metrics import Metrics
-from moltbot_worker.rules import answering
+from moltbot_worker.rules import answering, submitting
 from moltbot_worker.serving import evidence_app, listening, metrics_app
 from moltbot_worker.store import Store, opened
 from moltbot_worker.upstream import Upstream
@@ -44,6 +48,17 @@ class Worker:
     metrics_port: int = 0
     evidence_port: int = 0
     warm: bool = False
+    defect: str | None = None
+
+    def over(self, task: "asyncio.Task[None]") -> None:
+        """Note that background work has ended by a defect."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.defect = type(error).__name__
+            _log.error("background work ended", exc_info=error)
+
+    def why_unhealthy(self) -> str | None:
+        """None where the process can go on."""
+        return None if self.defect is None else f"background work ended: {self.defect}"
 
     def why_not_ready(self) -> str | None:
         """None where requests may come."""
@@ -74,41 +89,67 @@ class Worker:
 
 
 @contextlib.asynccontextmanager
-async def running(config: WorkerConfig) -> AsyncIterator[Worker]:
+async def running(config: WorkerConfig, *, allow_local_webhooks: bool = False) -> AsyncIterator[Worker]:
     """A worker, ready once `warm`; at the end of the block it drains.
 
-    Raises OSError where a port is taken.
+    `allow_local_webhooks` is for tests, whose servers are on this host. Raises OSError where a port is taken.
     """
     metrics = Metrics(config.revision)
     store = opened(config, metrics.store_failures.inc)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(store.close)
         upstream = await stack.enter_async_context(Upstream(config.gateway))
-        handlers = {
-            rule.name: answering(rule, config.limits, upstream, store, metrics) for rule in config.rules
+        answers = {
+            rule.name: (rule, answering(rule, config.limits, upstream, store, metrics))
+            for rule in config.rules
         }
-        app = App(config, handlers, None, lambda: upstream.key, metrics)
+        webhooks = Webhooks(config.jobs, allow_local=allow_local_webhooks)
+        stack.push_async_callback(webhooks.close)
+        handlers = {
+            name: submitting(
+                rule, config.jobs, store=store, webhooks=webhooks, answer=handler, metrics=metrics
+            )
+            for name, (rule, handler) in answers.items()
+        }
+        has_jobs = any(rule.async_ is not None for rule in config.rules)
+        api = JobApi(store, metrics) if has_jobs else None
+        app = App(config, handlers, api, lambda: upstream.key, metrics)
         worker = Worker(config, app, store, metrics)
         host = config.host
         worker.metrics_port = await stack.enter_async_context(
-            listening(metrics_app(metrics, worker.why_not_ready), host, config.metrics_port, 1)
+            listening(
+                metrics_app(metrics, worker.why_unhealthy, worker.why_not_ready), host, config.metrics_port, 1
+            )
         )
         worker.evidence_port = await stack.enter_async_context(
             listening(evidence_app(config.evidence_token, worker.evidence), host, config.evidence_port, 1)
         )
+        runner, end = None, 0.0
+        if has_jobs:
+            limit = config.limits.answer_bytes
+            runner = JobRunner(
+                config.jobs, rules=answers, store=store, webhooks=webhooks, metrics=metrics, limit=limit
+            )
+            stack.enter_context(_background(worker, runner.run()))
+            stack.push_async_callback(lambda: runner.drain(end - time.monotonic()))
         worker.port = await stack.enter_async_context(listening(app, host, config.port, config.limits.drain))
-        stack.enter_context(_background(_watch(upstream, store, metrics)))
+        stack.enter_context(_background(worker, _watch(upstream, store, metrics)))
         worker.warm = True
         ports = {"port": worker.port, "metrics": worker.metrics_port, "evidence": worker.evidence_port}
         _log.info("serving", extra=ports)
         yield worker
         app.draining = True
+        end = time.monotonic() + config.limits.drain
+        if runner is not None:
+            runner.leave_off()
         _log.info("draining", extra={"inFlight": app.in_flight})
 
 
 @contextlib.contextmanager
-def _background(work: Coroutine[None, None, None]) -> Iterator[None]:
+def _background(worker: Worker, work: Coroutine[None, None, None]) -> Iterator[None]:
+    """A defect that ends the work makes `/healthz` fail, so that the pod is started again."""
     task = asyncio.create_task(work)
+    task.add_done_callback(worker.over)
     try:
         yield
     finally:

@@ -63,7 +63,7 @@ final, a provider's error too: the chain has been through already, and the gatew
 store that is away makes features be left out, never a request fail: a job is then answered at once with 200
 in place of 202, as it is by a gateway whose workers are all down.
 
-**Ports.** `port`: requests. `metrics_port`: `/metrics`, `/healthz` (200 while the process lives) and
+**Ports.** `port`: requests. `metrics_port`: `/metrics`, `/healthz` (503 after a defect) and
 `/readyz` (503 before warm-up ended, and from SIGTERM on). `evidence_port`: `/evidence`, see evidence.py.
 
 **What a scaler reads** at `/metrics`, all gauges of this pod but the last two:

@@ -9,13 +9,16 @@ A feature that is not asked for is not in the way.
 
 from moltbot_worker.caching import Caching
 from moltbot_worker.coalescing import Coalescing
-from moltbot_worker.config import Limits, Rule
+from moltbot_worker.config import Jobs, Limits, Rule
 from moltbot_worker.exchange import Answer, Handler, Request
+from moltbot_worker.guarding import Guarding
+from moltbot_worker.jobs.submitting import Submitting
+from moltbot_worker.jobs.webhooks import Webhooks
 from moltbot_worker.metrics import Metrics
 from moltbot_worker.store import Store
 from moltbot_worker.upstream import Upstream
 
-__all__ = ["answering"]
+__all__ = ["answering", "submitting"]
 
 
 def answering(rule: Rule, limits: Limits, upstream: Upstream, store: Store, metrics: Metrics) -> Handler:
@@ -26,9 +29,20 @@ def answering(rule: Rule, limits: Limits, upstream: Upstream, store: Store, metr
         return await upstream.forward(request)
 
     handler: Handler = plain
+    if rule.stream is not None:
+        handler = Guarding(rule.stream, upstream, handler, metrics, limits.answer_bytes)
     if rule.coalesce:
         scope = rule.cache.scope if rule.cache else "Consumer"
         handler = Coalescing(scope, handler, metrics, limits.answer_bytes)
     if rule.cache is not None:
         handler = Caching(rule.cache, store, handler, metrics)
     return handler
+
+
+def submitting(
+    rule: Rule, jobs: Jobs, *, store: Store, webhooks: Webhooks, answer: Handler, metrics: Metrics
+) -> Handler:
+    """What requests of clients go through: jobs first, where the rule has them."""
+    if rule.async_ is None:
+        return answer
+    return Submitting(rule.async_, jobs, store=store, webhooks=webhooks, inner=answer, metrics=metrics)

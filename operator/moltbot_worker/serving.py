@@ -92,16 +92,16 @@ async def listening(app: Application, host: str, port: int, drain: float) -> Asy
         listener.close()
 
 
-def metrics_app(metrics: Metrics, ready: Callable[[], str | None]) -> Application:
-    """`/metrics`, `/healthz`, `/readyz`; `ready` says why not."""
+def metrics_app(
+    metrics: Metrics, healthy: Callable[[], str | None], ready: Callable[[], str | None]
+) -> Application:
+    """`/metrics`, `/healthz`, `/readyz`; `healthy` and `ready` say why not."""
 
     async def app(scope: Scope, _receive: Receive, send: Send) -> None:
         if scope["path"] == "/metrics":
             return await _say(send, 200, metrics.exposition(), _TEXT)
-        if scope["path"] == "/healthz":
-            return await _say(send, 200, orjson.dumps({"status": "ok"}))
-        if scope["path"] == "/readyz":
-            why = ready()
+        if scope["path"] in {"/healthz", "/readyz"}:
+            why = healthy() if scope["path"] == "/healthz" else ready()
             return await _say(send, 503 if why else 200, orjson.dumps({"status": why or "ok"}))
         return await _say(send, 404, orjson.dumps({"error": "/metrics, /healthz and /readyz are here"}))
 

@@ -95,6 +95,7 @@ class Listener:
             await asyncio.sleep(0.05)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             request.transport.abort()
+            return passed
         await passed.write_eof()
         return passed
 
@@ -172,7 +173,9 @@ def config(folder, gateway, rule=None, labels=("one", "two"), schema=None, **mor
 
 
 @contextlib.asynccontextmanager
-async def serving(folder, rule=None, labels=("one", "two"), schema=None, provider=None, **more):
+async def serving(
+    folder, rule=None, *, labels=("one", "two"), schema=None, provider=None, allow_local=False, **more
+):
     async with contextlib.AsyncExitStack() as stack:
         made = {}
         for label in labels:
@@ -185,7 +188,7 @@ async def serving(folder, rule=None, labels=("one", "two"), schema=None, provide
                 timeout=aiohttp.ClientTimeout(total=60), connector=aiohttp.TCPConnector(limit=0)
             )
         )
-        worker = await stack.enter_async_context(running(settings))
+        worker = await stack.enter_async_context(running(settings, allow_local_webhooks=allow_local))
         yield Bed(worker, listener, made, session)
 
 
