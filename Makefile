@@ -14,7 +14,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 -
 	--no-emit-index-url --no-header --quiet
 
 # The pure packages, held to a branch coverage of 95 %.
-PURE := */moltbot_operator/api/*,*/moltbot_operator/compile/*,*/moltbot_operator/conditions*,*/moltbot_operator/objectives/*,*/moltbot_operator/rollout/*
+PURE := */moltbot_operator/api/*,*/moltbot_operator/compare/*,*/moltbot_operator/compile/*,*/moltbot_operator/conditions*,*/moltbot_operator/explain/*,*/moltbot_operator/objectives/*,*/moltbot_operator/rollout/*
 
 export PYTHONDONTWRITEBYTECODE := 1
 # The programs of the bed are started by "env python3": the newest Python found is in .venv.
@@ -94,6 +94,7 @@ test: $(VENV) ## All tiers: unit, api and e2e; then one summary
 
 test-unit: export COVERAGE_FILE := build/coverage
 test-unit: export MOLTBOT_SETS := 800
+test-unit: export MOLTBOT_ROUTES := 15
 test-unit: $(VENV) ## Pure code, golden files, traffic through a real Envoy; no cluster, no root
 	$(call run_tier,unit,$(wildcard tests/unit tests/golden tests/gateway),$(BIN)/coverage run)
 	@$(BIN)/coverage report --include='$(PURE)' --skip-covered --show-missing --fail-under=95 | tail -n 30

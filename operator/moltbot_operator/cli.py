@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from moltbot_operator import rotation_cli
+from moltbot_operator.commands import add_commands
 from moltbot_operator.errors import InvalidInput, MoltBotError
 from moltbot_operator.settings import Settings, product_version
 
@@ -161,6 +162,9 @@ def audit(
     lines = sys.stdin if file == _STDIO else _read(Path(file)).splitlines()
     for call in calls(lines):
         typer.echo(json.dumps(call))
+
+
+add_commands(app)
 
 
 @app.command()

@@ -169,3 +169,17 @@ async def test_auto_takes_the_candidates_model(tmp_path):
             assert (refused.status_code, refused.json()["error"]["param"]) == (400, "model")
             assert len(provider.requests) == 0
             assert (await bed.chat(body={**BODY, "model": "x"})).json()["model"] == "x"
+
+
+async def test_auto_takes_the_model_of_a_candidate_that_has_a_rate(tmp_path):
+    """Such a backend is asked by way of the inner tier, which writes the model."""
+    async with Provider(name="own") as provider:
+        limits = {"requestsPerSecond": 1000}
+        objects = [
+            route(rule("named", ["own"], model=["auto"])),
+            *backend("own", provider.url, model="own-v1", limits=limits),
+        ]
+        async with serving(*objects, folder=tmp_path) as bed:
+            answer = await bed.chat(body={**BODY, "model": "auto"})
+    assert answer.status_code == 200, answer.text
+    assert json.loads(provider.requests[-1].body)["model"] == "own-v1"

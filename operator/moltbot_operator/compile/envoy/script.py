@@ -9,7 +9,7 @@ from typing import Final
 from moltbot_operator.compile import answers
 from moltbot_operator.compile.envoy import names
 from moltbot_operator.compile.envoy.proto import Json, extension, typed
-from moltbot_operator.compile.ir import Choice, Gateway, PlannedRule
+from moltbot_operator.compile.ir import Chain, Choice, Gateway, PlannedRule
 
 __all__ = ["acts", "awake", "draw", "learns", "script", "show", "tasks", "writes_model"]
 
@@ -57,21 +57,29 @@ def writes_model(model: str) -> Json:
 
 
 def draw(rule: PlannedRule) -> Json:
-    """`metadata` of a rule's route: cumulated weights, final routes, models to write (in JSON, or empty)."""
+    """`metadata` of a rule's route: cumulated weights, final routes, models to write.
+
+    These are in JSON, `inner` where the inner tier writes it, and empty where the backend has none.
+    """
     upto, total = [], 0
     for choice in rule.choices:
         total += choice.weight
         upto.append(total)
-    models = [choice.chain.model for choice in rule.choices]
     plan = {
         "upto": upto,
         "to": [rule.final(number) for number in range(len(upto))],
-        "models": ["" if model is None else json.dumps(model) for model in models],
+        "models": [_written(choice.chain) for choice in rule.choices],
     }
     if rule.by_latency:
         plan["backends"] = [choice.chain.first.label for choice in rule.choices]
         plan["weights"] = [choice.weight for choice in rule.choices]
     return {"filter_metadata": {names.SCRIPT: {"draw": plan}}}
+
+
+def _written(chain: Chain) -> str:
+    if chain.model is not None:
+        return json.dumps(chain.model)
+    return "" if chain.first.model is None else "inner"
 
 
 def learns(rule: PlannedRule, choice: Choice) -> Json:

@@ -103,7 +103,7 @@ function envoy_on_request(handle)
   if model == "" and name == "auto" then
     return refuse(handle, "400", "This backend has no model of its own to take for auto: name a model.", "model")
   end
-  if model ~= "" then
+  if model ~= "" and model ~= "inner" then
     if act ~= "scan" then
       content, going = read(handle)
       if not going or asked(handle, content) == false then return end

@@ -1,0 +1,15 @@
+"""Commands of `moltbot` that tell about files, one a file."""
+
+import typer
+
+from moltbot_operator.commands.check import check
+from moltbot_operator.commands.explain import explain
+from moltbot_operator.commands.plan import plan
+
+__all__ = ["add_commands"]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Registers them."""
+    for command in (check, explain, plan):
+        app.command()(command)
