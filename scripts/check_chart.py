@@ -37,6 +37,8 @@ VARIANTS: dict[str, list[str]] = {
         "metrics.rules.enabled=true",
         "--set",
         "metrics.podMonitor.enabled=true",
+        "--set",
+        "metrics.dashboard.enabled=true",
     ],
     "one replica, no CRDs": ["--set", "replicas=1", "--set", "crds.install=false"],
     "no JWKS": ["--set", "jwks.enabled=false"],

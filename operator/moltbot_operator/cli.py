@@ -22,7 +22,6 @@ app = typer.Typer(
     name="moltbot",
     help="One governed door to many language models, on Kubernetes or on one machine.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -51,33 +50,6 @@ def operator(
     settings = Settings.from_env(**{name: value for name, value in given.items() if value is not None})
     logging.configure(settings.log_level)
     raise typer.Exit(_event_loop()(run(settings)))
-
-
-@app.command()
-def convert(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="A models.config.json, or - for standard input.")
-    ],
-    output: Annotated[
-        str, typer.Option("--output", "-o", metavar="DIR|-", help="Folder to write to, or - to print.")
-    ] = _STDIO,
-    namespace: Annotated[
-        str | None, typer.Option("--namespace", "-n", help="Namespace to put into the manifests.")
-    ] = None,
-) -> None:
-    """Turn a models.config.json into ModelBackend and MoltBotRoute manifests."""
-    from moltbot_operator.convert import convert_text  # noqa: PLC0415
-
-    text = sys.stdin.read() if file == _STDIO else _read(Path(file))
-    source = "standard input" if file == _STDIO else file
-    manifests = convert_text(text, source=source, namespace=namespace)
-    if output == _STDIO:
-        typer.echo("---\n".join(text.removeprefix("---\n") for text in manifests.values()), nl=False)
-        return
-    folder = Path(output)
-    _write(folder, manifests)
-    names = "\n  ".join(manifests)
-    typer.echo(f"{folder}:\n  {names}\nApply them with: kubectl apply -f {folder}", err=True)
 
 
 @app.command()
@@ -202,15 +174,6 @@ def _read(file: Path) -> str:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{file}: can't be read: {error}") from error
-
-
-def _write(folder: Path, texts: dict[str, str]) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InvalidInput(f"{folder}: can't be written: {error}; give another folder with -o") from error
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ INJECTED = {
     Fault.STATUS_503: Injected("status", status=503),
     Fault.STATUS_401: Injected("status", status=401),
     Fault.STATUS_403: Injected("status", status=403),
+    Fault.OVERLONG: Injected("context_length"),
 }
 FAULTS = st.dictionaries(st.sampled_from(NAMES), st.sampled_from(list(INJECTED)))
 KEYS = {"web": "key-of-web", "batch": "key-of-batch"}
@@ -43,6 +44,8 @@ def _object(kind, name, spec):
 def _tamed(rule):
     """Times that a busy machine can keep; conditions and numbers of attempts stay by chance."""
     failover = {**rule["failover"], "backoff": {"base": "1ms", "max": "1s"}, "perTryTimeout": "20s"}
+    if len(failover.get("retryOn", [])) % 2:
+        failover["retryOn"] = [*dict.fromkeys([*failover["retryOn"], "ContextLength"])]
     return {**rule, "failover": failover}
 
 
@@ -213,8 +216,7 @@ def seen(answer, record):
         return answer.status_code, None, None, ()
     tries = tuple(each["backend"] for each in record["tries"])
     # what a provider without a fault says of an operation that it does not have, is the provider's business
-    theirs = answer.headers.get("x-provider") or (
-        f"{backend}: " in answer.text and "simulated" not in answer.text
-    )
+    ordered = "simulated" in answer.text or "maximum context length" in answer.text
+    theirs = answer.headers.get("x-provider") or (f"{backend}: " in answer.text and not ordered)
     status = 200 if theirs else answer.status_code
     return status, answer.headers.get("x-moltbot-rule"), backend, tries

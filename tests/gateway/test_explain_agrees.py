@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from moltbot_provider import Provider
 
-from moltbot_operator.serve_files import read
+from moltbot_operator.serve.files import read
 
 ROUTES = int(os.environ.get("MOLTBOT_ROUTES", "10"))
 """Routes that are made, each with its own gateway (about a second) and 36 requests."""

@@ -18,7 +18,7 @@ from moltbot_operator.compare.document import compare
 from moltbot_operator.compare.samples import samples
 from moltbot_operator.compile import Files, compile_route
 from moltbot_operator.compile.plan import plan
-from moltbot_operator.serve_files import read
+from moltbot_operator.serve.files import read
 
 PLANS = int(os.environ.get("MOLTBOT_PLANS", "4"))
 """Changes that are made; each has two gateways (about two seconds) and up to 80 requests."""

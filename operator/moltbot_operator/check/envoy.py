@@ -26,7 +26,7 @@ from moltbot_agent.config import Verifier
 from moltbot_agent.envoy import binary
 from moltbot_operator.compile import CompiledRoute, Files, Mount, RouteSources, compile_route
 from moltbot_operator.errors import EnvoyRejected
-from moltbot_operator.serve_files import DataKind
+from moltbot_operator.serve.files import DataKind
 
 __all__ = ["merged", "refusal", "validated"]
 

@@ -14,9 +14,9 @@ from moltbot_operator.check.findings import Finding, Level
 from moltbot_operator.check.marks import Document, Position, documents
 from moltbot_operator.constants import GROUP
 from moltbot_operator.errors import InvalidInput
-from moltbot_operator.serve_files import Manifests, read
+from moltbot_operator.serve.files import Manifests, read
 
-__all__ = ["Placed", "Read", "manifests", "read_file"]
+__all__ = ["Placed", "Read", "manifests", "placed", "read_file"]
 
 _PLACE: Final = re.compile(
     r"^(?:[^:]*: )?(?:(?:ModelBackend|MoltBotRoute) \S+: )?([A-Za-z_][^:\s]*): (.*)$", re.DOTALL
@@ -138,18 +138,28 @@ def _lines(said: str) -> Iterator[tuple[str, str]]:
             yield line, path
 
 
+def placed(text: str, source: str, error: InvalidInput) -> str:
+    """The lines of a converter's error with line and column of each: `models.config.json:3:5: …`."""
+    return "\n".join(f"{each.where}: {each.message}" for each in _config_faults(text, source, error))
+
+
+def _config_faults(text: str, source: str, error: InvalidInput) -> Iterator[Finding]:
+    for said, _ in _lines(str(error).replace(f"{source}: ", "")):
+        place = _JSON_PLACE.match(said)
+        if place is not None:
+            position: Position | None = Position(int(place[1]), int(place[2]))
+            yield Finding(Level.ERROR, "NotJSON", place[3], source, position)
+        else:
+            yield Finding(Level.ERROR, "Invalid", said, source, _in_config(text, said))
+
+
 def _read_config(found: Read, file: str, text: str) -> None:
     from moltbot_operator.convert import convert  # noqa: PLC0415 - manifests need no converter
 
     try:
         made = convert(text, source=file)
     except InvalidInput as error:
-        for said, _ in _lines(str(error).replace(f"{file}: ", "")):
-            place = _JSON_PLACE.match(said)
-            if place is not None:
-                _fault(found, file, "NotJSON", place[3], Position(int(place[1]), int(place[2])))
-            else:
-                _fault(found, file, "Invalid", said, _in_config(text, said))
+        found.findings += _config_faults(text, file, error)
         return
     try:
         (document,) = documents(text)

@@ -14,7 +14,7 @@ from moltbot_operator.compile import Files, Problem, RouteSources
 from moltbot_operator.compile.lint import warnings
 from moltbot_operator.compile.plan import plan
 from moltbot_operator.errors import EnvoyRejected, InvalidInput
-from moltbot_operator.serve_files import Manifests
+from moltbot_operator.serve.files import Manifests
 
 __all__ = ["Checked", "check"]
 

@@ -3,6 +3,9 @@
 import typer
 
 from moltbot_operator.commands.check import check
+from moltbot_operator.commands.convert import convert
+from moltbot_operator.commands.dashboard import dashboard
+from moltbot_operator.commands.drill import drill
 from moltbot_operator.commands.explain import explain
 from moltbot_operator.commands.plan import plan
 
@@ -11,5 +14,5 @@ __all__ = ["add_commands"]
 
 def add_commands(app: typer.Typer) -> None:
     """Registers them."""
-    for command in (check, explain, plan):
+    for command in (check, convert, dashboard, drill, explain, plan):
         app.command()(command)

@@ -9,7 +9,7 @@ from moltbot_operator.commands.given import FileArguments, assumed, expanded
 
 if TYPE_CHECKING:
     from moltbot_operator.compile import RouteSources
-    from moltbot_operator.serve_files import Manifests
+    from moltbot_operator.serve.files import Manifests
 
 __all__ = ["check"]
 

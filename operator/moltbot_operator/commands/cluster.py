@@ -14,7 +14,7 @@ from moltbot_operator.kube.connection import Connection
 from moltbot_operator.kube.kinds import MODEL_BACKEND, MOLTBOT_ROUTE
 
 if TYPE_CHECKING:
-    from moltbot_operator.serve_files import Manifests
+    from moltbot_operator.serve.files import Manifests
 
 __all__ = ["live"]
 

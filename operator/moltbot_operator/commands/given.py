@@ -11,7 +11,7 @@ from moltbot_operator.errors import InvalidInput
 
 if TYPE_CHECKING:
     from moltbot_operator.compile import Problem, RouteSources
-    from moltbot_operator.serve_files import Manifests
+    from moltbot_operator.serve.files import Manifests
 
 __all__ = ["FileArguments", "RouteOption", "assumed", "expanded", "manifests"]
 

@@ -9,7 +9,7 @@ from moltbot_operator.commands.given import FileArguments, RouteOption, assumed,
 from moltbot_operator.commands.output import Format, Output, print_json
 
 if TYPE_CHECKING:
-    from moltbot_operator.serve_files import Manifests
+    from moltbot_operator.serve.files import Manifests
 
 __all__ = ["plan"]
 

@@ -37,6 +37,7 @@ class Fault(Enum):
     STATUS_503 = ("503", 503, None)
     STATUS_401 = ("401", 401, None)
     STATUS_403 = ("403", 403, None)
+    OVERLONG = ("prompt too long", 400, None)
 
     def __init__(self, words: str, status: int, retry_after: int | None) -> None:
         self.words = words
@@ -96,6 +97,8 @@ def _further(chain: Chain, retry: Retry, number: int, fault: Fault) -> bool:
     """Whether there is another attempt after the one of this number, counted from 0, has failed so."""
     on = retry.on if retry.retries else frozenset()
     same = number + 1 >= len(chain.backends)
+    if fault is Fault.OVERLONG:
+        return chain.overlong and RetryCondition.CONTEXT_LENGTH in on and not same
     if not fault.unanswered:
         return _after_answer(on, retry.maximum, fault, same=same)
     if _straight(chain, number):
