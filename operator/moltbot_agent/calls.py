@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 
+from moltbot_agent import clients
 from moltbot_agent.attempts import PREFIX
 from moltbot_agent.config import Served
 
@@ -55,7 +56,7 @@ def call_log(consumer: str, *, tokens: bool) -> list[Logger]:
         "stat": {"name": "calls", "tags": [{"name": "consumer", "value_format": consumer}, _CODE]},
         "value_fixed": 1,
     }
-    loggers = [_logger(counters=[calls])]
+    loggers = [_logger(counters=[calls, clients.answers()])]
     for operation in OPERATIONS:
         time = _histogram("call_time", operation, "%DURATION%", _CODE, unit="Milliseconds")
         loggers.append({**_logger(histograms=[time]), "filter": _all(*_of(operation))})
@@ -69,7 +70,8 @@ def first_token_log() -> list[Logger]:
     """Loggers of the public router: from an attempt's request sent to a good answer's first byte of body."""
     ok = [_status("GE", 200), _status("LE", 299)]
     time = "%COMMON_DURATION(US_TX_BEG:US_RX_BODY_BEG:ms)%"
-    return [
+    answered = {**_logger(histograms=[clients.answer_time()]), "filter": _all(*ok)}
+    return [answered] + [
         {
             **_logger(histograms=[_histogram("first_token", operation, time, unit="Milliseconds")]),
             "filter": _all(*ok, *_of(operation)),
@@ -131,7 +133,7 @@ def histogram_settings() -> list[dict[str, Any]]:
     return [
         {"match": {"prefix": f"{PREFIX}.{name}_"}, "buckets": [float(bound) for bound in bounds]}
         for name, bounds in _BUCKETS.items()
-    ]
+    ] + clients.histogram_settings()
 
 
 _LINE: Final = re.compile(

@@ -152,6 +152,8 @@ class AgentConfig(_Model):
     """
     credentials: tuple[Credential, ...] = ()
     consumers: Consumers | None = None
+    probe: Consumers | None = None
+    """The key of the operator's own test requests, for their listener."""
     verifier: Verifier | None = None
     certificate: Certificate | None = None
     """Absent: plain HTTP."""

@@ -121,8 +121,9 @@ class Deliveries:
         ]
         self._delivered: dict[Path, Token | None] = {}
         self._began = boot()
-        self._consumers_seen: tuple[object, ...] | None = None
-        self._consumers_problems: list[str] = []
+        self._keys = [each for each in (config.consumers, config.probe) if each is not None]
+        self._keys_seen: dict[Path, tuple[object, ...]] = {}
+        self._keys_problems: dict[Path, list[str]] = {}
         self._verifier = VerifierDelivery(config.verifier, self._write) if config.verifier else None
         self._certificate = (
             CertificateDelivery(config.certificate, self._write) if config.certificate else None
@@ -139,11 +140,12 @@ class Deliveries:
         """What keeps something from working, for evidence; never a secret value."""
         sources = [state.problem for state in self.credentials if state.problem]
         tokens = [problem for issuance in self.issuances for problem in issuance.problems]
+        keys = [problem for found in self._keys_problems.values() for problem in found]
         verifier = self._verifier.problems if self._verifier else []
         certificate = self._certificate.problem if self._certificate else None
         shown = [certificate] if certificate else []
         own = [*self._write_problems.values(), *shown]
-        return [*own, *sources, *tokens, *self._consumers_problems, *verifier]
+        return [*own, *sources, *tokens, *keys, *verifier]
 
     @property
     def next_due(self) -> float:
@@ -227,20 +229,20 @@ class Deliveries:
     def _deliver_access(self) -> None:
         if self._certificate is not None:
             self._certificate.run_once()
-        if self._config.consumers is not None:
-            self._deliver_consumers(self._config.consumers)
+        for keys in self._keys:
+            self._deliver_keys(keys)
         if self._verifier is not None:
             self._verifier.run_once()
 
-    def _deliver_consumers(self, consumers: Consumers) -> None:
+    def _deliver_keys(self, consumers: Consumers) -> None:
         now = _signatures(consumers)
-        if now == self._consumers_seen:
+        if now == self._keys_seen.pop(consumers.target, None):
+            self._keys_seen[consumers.target] = now
             return
-        self._consumers_seen = None
         try:
             content, problems = consumers_resource(consumers)
         except OSError as error:
-            self._consumers_problems = [
+            self._keys_problems[consumers.target] = [
                 f"consumers' keys: {error.filename} can't be read: {error.strerror}; the last keys stay valid"
             ]
             if not _exists(consumers.target):  # as above; nobody is let in until they can be read
@@ -250,12 +252,13 @@ class Deliveries:
             return
         if _signatures(consumers) != now:
             return  # swapped while it was read: nobody may lose a key for that, so look again the next time
-        self._consumers_problems = problems
-        self._consumers_seen = now if self._write(consumers.target, content) else None
+        self._keys_problems[consumers.target] = problems
+        if self._write(consumers.target, content):
+            self._keys_seen[consumers.target] = now
 
     def _deliver_bootstrap(self) -> None:
         targets = [state.credential.target for state in self.credentials]
-        targets += [self._config.consumers.target] if self._config.consumers else []
+        targets += [keys.target for keys in self._keys]
         targets += [self._verifier.target] if self._verifier else []
         targets += [self._certificate.target] if self._certificate else []
         tried = all(issuance.tried or issuance.source is None for issuance in self.issuances)

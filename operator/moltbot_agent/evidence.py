@@ -11,6 +11,8 @@ The answer (JSON)::
      "attempts": [{"backend": "namespace/name", "ended": int,      since Envoy's start, of each backend that
                    "well": int, "unanswered": int, "refused": int,  was tried; see moltbot_agent.attempts
                    "buckets": [[float|null, int]]}],               seconds (null: no bound), attempts up to it
+     "requests": {"ended": int, "well": int,                       of clients, since Envoy's start; see
+               "buckets": [[float|null, int]]} | null,             moltbot_agent.clients; null without Envoy
      "problems": [str]}
 
 A fingerprint is the first 16 hexadecimal digits of HMAC-SHA256(evidence token, secret value without its
@@ -22,11 +24,12 @@ of the token.
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from moltbot_agent import clients
 from moltbot_agent.admin import Admin, Server
 from moltbot_agent.attempts import PREFIX, parse
 from moltbot_agent.config import AgentConfig
@@ -63,13 +66,15 @@ def fingerprint(token: bytes, value: str) -> str:
 def evidence(config: AgentConfig, deliveries: Deliveries, admin: Admin, token: bytes) -> dict[str, Any]:
     """The document. Asks Envoy and blocks meanwhile; an Envoy that does not answer is not live."""
     in_flight, tried = 0, list[dict[str, Any]]()
+    requests: dict[str, Any] | None = None
     try:
         server = admin.server()
         stats = admin.stats(
             rf"^http\.{config.stat_prefix}\.downstream_rq_active$|^cluster\.up_.*\.{_REFUSED}$"
         )
         in_flight = stats.get(f"http.{config.stat_prefix}.downstream_rq_active", 0)
-        tried = _attempts(config, admin.prometheus(rf"^{PREFIX}\."), stats)
+        logged = admin.prometheus(rf"^{PREFIX}\.")
+        tried, requests = _attempts(config, logged, stats), _requests(logged)
     except AdminUnavailable:
         server = Server(state="UNREACHABLE", version="", revision=None)
     return {
@@ -85,6 +90,7 @@ def evidence(config: AgentConfig, deliveries: Deliveries, admin: Admin, token: b
         "credentials": [_credential(state, token) for state in deliveries.credentials],
         "inFlight": in_flight,
         "attempts": tried,
+        "requests": requests,
         "problems": deliveries.problems,
     }
 
@@ -101,13 +107,20 @@ def _attempts(config: AgentConfig, logged: str, stats: Mapping[str, int]) -> lis
             "well": counted.well,
             "unanswered": counted.codes.get("none", 0),
             "refused": refused[backend],
-            "buckets": [
-                [None if bound == "+Inf" else float(bound), int(count)] for bound, count in counted.buckets
-            ],
+            "buckets": _bounds(counted.buckets),
         }
         for backend, counted in sorted(parse(logged, refused).items())
         if counted.ended or refused[backend]
     ]
+
+
+def _requests(logged: str) -> dict[str, Any]:
+    found = clients.parse(logged)
+    return {"ended": found.ended, "well": found.well, "buckets": _bounds(found.buckets)}
+
+
+def _bounds(buckets: Iterable[tuple[str, float]]) -> list[list[float | int | None]]:
+    return [[None if bound == "+Inf" else float(bound), int(count)] for bound, count in buckets]
 
 
 def _credential(state: CredentialState, token: bytes) -> dict[str, Any]:

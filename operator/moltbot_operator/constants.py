@@ -47,6 +47,9 @@ PORT_GATEWAY: Final = 8080
 PORT_READY: Final = 8081
 """Envoy's readiness listener: GET /ready answers 200 until draining starts."""
 
+PORT_PROBE: Final = 8082
+"""Envoy's listener for the operator's own test requests: needs the probe's secret."""
+
 PORT_METRICS: Final = 9090
 """The agent's Prometheus endpoint: GET /metrics; GET /healthz for its own probes."""
 
@@ -71,6 +74,9 @@ DIR_JWKS: Final = "/etc/moltbot/jwks"
 
 DIR_EVIDENCE: Final = "/etc/moltbot/evidence"
 """Mount of the evidence token (file `token`)."""
+
+DIR_PROBE: Final = "/etc/moltbot/probe"
+"""Mount of the probe's secret (file `probe`), which test requests show."""
 
 DIR_RUN: Final = "/run/moltbot"
 """Memory-backed folder shared by agent and Envoy: bootstrap, SDS and ECDS files."""

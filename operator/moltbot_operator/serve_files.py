@@ -3,3 +3,229 @@
 from moltbot_operator.serve.files import DataKind, Manifests, read
 
 __all__ = ["DataKind", "Manifests", "read"]
+<<<<<<< HEAD
+=======
+
+DataKind = Literal["Secret", "ConfigMap"]
+
+_NAMESPACE: Final = "default"
+_DATA_KINDS: Final[tuple[DataKind, ...]] = ("Secret", "ConfigMap")
+
+
+@dataclass
+class Manifests:
+    """Every object of the given files, by namespace and name."""
+
+    routes: dict[BackendRef, MoltBotRoute] = field(default_factory=dict)
+    backends: dict[BackendRef, ModelBackend] = field(default_factory=dict)
+    data: dict[tuple[DataKind, str, str], dict[str, bytes]] = field(default_factory=dict)
+    """Values of Secrets and ConfigMaps, by kind, namespace and name."""
+
+    def chosen(self, name: str | None) -> tuple[str, MoltBotRoute]:
+        """Namespace and object of the route to serve; InvalidInput where it is not clear which."""
+        found = [(ref, route) for ref, route in self.routes.items() if name in (None, ref.name, str(ref))]
+        if not self.routes:
+            raise InvalidInput("the files hold no MoltBotRoute: give the file with the route too")
+        if len(found) == 1:
+            ref, route = found[0]
+            return ref.namespace, route
+        known = ", ".join(str(ref) for ref in sorted(self.routes))
+        if not found:
+            raise InvalidInput(f"the files hold no MoltBotRoute {name}: choose one of {known} with --route")
+        raise InvalidInput(f"the files hold several MoltBotRoutes: choose one of {known} with --route")
+
+    def sources(self, route: str | None, endpoints: Mapping[str, str], files: Files) -> RouteSources:
+        """The compiler's input for one route; InvalidInput for what can't be served at all.
+
+        `endpoints` maps backends (`name` or `namespace/name`) to URLs that replace their own.
+        """
+        namespace, chosen = self.chosen(route)
+        # one process has no revisions beside each other: what says how they replace each other means nothing
+        unsupported = [each for each in unsupported_route(chosen.spec) if not each.startswith("rollout.")]
+        if unsupported:
+            raise InvalidInput(
+                f"MoltBotRoute {namespace}/{chosen.metadata.name}: not supported yet: "
+                f"{', '.join(unsupported)}; remove these fields"
+            )
+        elsewhere = {BackendRef.parse(name, namespace): url for name, url in endpoints.items()}
+        unknown = sorted(str(ref) for ref in elsewhere if ref not in self.backends)
+        if unknown:
+            raise InvalidInput(
+                f"--endpoint names {', '.join(unknown)}, but the files hold no such ModelBackend"
+            )
+        return RouteSources(
+            namespace=namespace,
+            name=chosen.metadata.name,
+            spec=chosen.spec,
+            backends={
+                ref: self._backend(ref, backend, elsewhere.get(ref), namespace)
+                for ref, backend in self.backends.items()
+            },
+            consumers={
+                consumer.name: ConsumerSource(consumer.name, self._consumer_problem(namespace, consumer))
+                for consumer in chosen.spec.consumers
+            },
+            files=files,
+        )
+
+    def make_keys(self, folder: Path) -> dict[BackendRef, Path]:
+        """Take in the managed signing keys, which are kept in `folder`; the file with each one's JWKS."""
+        published = {}
+        for ref, backend in self.backends.items():
+            algorithm = _managed(backend)
+            if algorithm is not None and unsupported_backend(backend.spec) == []:
+                from moltbot_operator.serve_keys import managed_key  # noqa: PLC0415 - few need it
+
+                pem, published[ref] = managed_key(folder, ref, algorithm)
+                self.data["Secret", ref.namespace, managed_secret(ref.name, algorithm)] = {MANAGED_KEY: pem}
+        return published
+
+    def _backend(
+        self, ref: BackendRef, backend: ModelBackend, url: str | None, namespace: str
+    ) -> BackendSource:
+        spec = backend.spec
+        if url is not None:
+            tls = spec.endpoint.tls if spec.endpoint and url.startswith("https:") else None
+            try:
+                spec = spec.model_copy(update={"endpoint": Endpoint(url=url, tls=tls)})
+            except ValidationError as error:
+                raise InvalidInput(f"--endpoint {ref.name}={url}: {error.errors()[0]['msg']}") from error
+        return BackendSource(ref, spec, self._problem(ref, backend, namespace))
+
+    def _problem(self, ref: BackendRef, backend: ModelBackend, namespace: str) -> Problem | None:
+        unsupported = unsupported_backend(backend.spec)
+        if unsupported:
+            return Problem(
+                "NotSupportedYet", f"ModelBackend {ref}: not supported yet: {', '.join(unsupported)}"
+            )
+        allowed = backend.spec.allowed_routes.namespaces
+        if namespace != ref.namespace and allowed is AllowedNamespaces.SAME:
+            return Problem(
+                "RefNotPermitted",
+                f"ModelBackend {ref} does not allow routes of namespace {namespace}: set its "
+                "spec.allowedRoutes.namespaces",
+            )
+        if _managed(backend) is not None:
+            return None  # made when it serves
+        used = secret_ref(ref.name, backend.spec)
+        return None if used is None else self._missing_secret(ref.namespace, used.name, used.key)
+
+    def _consumer_problem(self, namespace: str, consumer: Consumer) -> Problem | None:
+        if consumer.auth.api_key is not None:
+            return self._missing_secret(namespace, consumer.auth.api_key.secret_ref.name)
+        if consumer.auth.jwt is None or (ref := consumer.auth.jwt.jwks.config_map_ref) is None:
+            return None
+        at = f"ConfigMap {namespace}/{ref.name}"
+        found = self.data.get(("ConfigMap", namespace, ref.name))
+        if found is None:
+            return Problem("ConfigMapNotFound", f"{at} is in none of the files: add it")
+        if ref.key not in found:
+            return Problem("ConfigMapKeyNotFound", f"{at} has no value {ref.key}: add it")
+        try:
+            usable_jwks(found[ref.key])
+        except Unusable as error:
+            return Problem("JWKSUnusable", f"{at}: the value of {ref.key} {error}")
+        return None
+
+    def _missing_secret(self, namespace: str, name: str, key: str | None = None) -> Problem | None:
+        found = self.data.get(("Secret", namespace, name))
+        if found is None:
+            return Problem("SecretNotFound", f"Secret {namespace}/{name} is in none of the files: add it")
+        if key is not None and not found.get(key):
+            return Problem("SecretKeyNotFound", f"Secret {namespace}/{name} has no value {key}: add it")
+        return None
+
+
+def _managed(backend: ModelBackend) -> str | None:
+    """The algorithm of a backend's managed signing key."""
+    jwt = backend.spec.auth.jwt
+    return jwt.algorithm.value if jwt is not None and jwt.signing_key.managed else None
+
+
+def read(files: Sequence[Path]) -> Manifests:
+    """All objects of the files; `-` is not supported. InvalidInput names file, object, field and remedy."""
+    found = Manifests()
+    for file in files:
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInput(f"{file}: can't be read: {error}") from error
+        for source, part in _parts(file, text):
+            _read_part(found, source, part)
+    return found
+
+
+def _parts(file: Path, text: str) -> Iterable[tuple[str, str]]:
+    if file.suffix == ".json" and '"apiVersion"' not in text:
+        from moltbot_operator.convert import convert_text  # noqa: PLC0415 - manifests need no converter
+
+        return [
+            (f"{file} ({name})", manifest) for name, manifest in convert_text(text, source=str(file)).items()
+        ]
+    return [(str(file), text)]
+
+
+def _read_part(found: Manifests, source: str, text: str) -> None:
+    try:
+        documents = [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
+    except yaml.YAMLError as error:
+        raise InvalidInput(f"{source}: this is no YAML: {error}") from error
+    for document in documents:
+        if not isinstance(document, dict):
+            raise InvalidInput(f"{source}: write objects with apiVersion, kind, metadata and spec")
+        if document.get("kind") in _DATA_KINDS:
+            _read_data(found, source, document)
+        else:
+            _read_resource(found, source, document)
+
+
+class _Loader(yaml.CSafeLoader):
+    """YAML as kubectl reads it: a date is text, not a time."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _read_resource(found: Manifests, source: str, document: dict[str, Any]) -> None:
+    try:
+        manifest = parse_manifest(document)
+    except InvalidInput as error:
+        raise InvalidInput("\n".join(f"{source}: {line}" for line in str(error).splitlines())) from error
+    ref = BackendRef(manifest.metadata.namespace or _NAMESPACE, manifest.metadata.name)
+    held: dict[BackendRef, Any] = found.routes if isinstance(manifest, MoltBotRoute) else found.backends
+    if ref in held:
+        raise InvalidInput(f"{source}: {manifest.kind} {ref} is given twice: remove one")
+    held[ref] = manifest
+
+
+def _read_data(found: Manifests, source: str, document: dict[str, Any]) -> None:
+    kind: DataKind = document["kind"]
+    metadata = document.get("metadata")
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
+        raise InvalidInput(f"{source}: a {kind} has no metadata.name: write one")
+    namespace, name = metadata.get("namespace") or _NAMESPACE, metadata["name"]
+    at = f"{source}: {kind} {namespace}/{name}"
+    plain = _strings(document, "stringData" if kind == "Secret" else "data", at)
+    values = {key: value.encode() for key, value in plain.items()}
+    if kind == "Secret":
+        for key, value in _strings(document, "data", at).items():
+            try:
+                values.setdefault(key, base64.b64decode(value, validate=True))
+            except binascii.Error as error:
+                raise InvalidInput(
+                    f"{at}: data.{key}: this is no base64: use stringData for plain text"
+                ) from error
+    found.data[kind, namespace, name] = values
+
+
+def _strings(document: dict[str, Any], name: str, at: str) -> dict[str, str]:
+    values = document.get(name) or {}
+    if not isinstance(values, dict) or not all(
+        isinstance(key, str) and isinstance(value, str) and "/" not in key for key, value in values.items()
+    ):
+        raise InvalidInput(f"{at}: {name}: write a mapping of names to strings (quote numbers)")
+    return values
+>>>>>>> 1330a0e (Let the operator's test requests in by a listener of their own, and cut backends off for drills)

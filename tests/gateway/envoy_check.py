@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from moltbot_operator.check.envoy import merged, refusal
+from moltbot_operator.compile.envoy.names import NOWHERE
 
 __all__ = ["dangling", "merged", "refusal"]
 
@@ -24,7 +25,7 @@ def dangling(envoy: dict[str, Any], *delivered: dict[str, Any]) -> set[str]:
     members = {each["name"] for each in _values(envoy, "clusters", flat=True) if set(each) == {"name"}}
     missing = (wanted | members) - clusters
     missing |= set(_values(envoy, "cluster_specifier_plugin")) - plugins
-    missing |= set(_values(envoy, "server_listener_name")) - listeners
+    missing |= set(_values(envoy, "server_listener_name")) - listeners - {NOWHERE}
     for source in _values(envoy, "source_code"):
         quoted = source["inline_string"].split('"')[1::2]
         named = {re.sub(r"\\(\d{3})", lambda code: chr(int(code[1])), each) for each in quoted}

@@ -61,12 +61,15 @@ class _Merge:
         return {key: self.static(value) for key, value in node.items()}
 
     def _delivered(self, node: dict[str, Any]) -> dict[str, Any]:
-        """A filter that the agent writes to a file: keys of consumers, or of issuers."""
-        verifier, consumers = self.compiled.agent.verifier, self.compiled.agent.consumers
+        """A filter that the agent writes to a file: keys of consumers and of test requests, or of issuers."""
+        agent = self.compiled.agent
+        verifier, known = agent.verifier, [each for each in (agent.consumers, agent.probe) if each]
         path = node["config_discovery"]["config_source"]["path_config_source"]["path"]
         if verifier is not None and (node["name"], path) == (verifier.resource, str(verifier.target)):
             return _tokens(node, verifier)
-        if consumers is None or (node["name"], path) != (consumers.resource, str(consumers.target)):
+        place = (node["name"], path)
+        consumers = next((each for each in known if (each.resource, str(each.target)) == place), None)
+        if consumers is None:
             raise EnvoyRejected(f"nothing delivers the filter {node['name']} to {path}")
         found = reduce(getitem, consumers.inside, template := deepcopy(consumers.template))
         found["credentials"] = [{"key": each.consumer, "client": each.consumer} for each in consumers.keys]

@@ -14,11 +14,11 @@ from moltbot_agent.config import (
 )
 from moltbot_operator.compile.backends import folder
 from moltbot_operator.compile.credentials import token_ca_mount
-from moltbot_operator.compile.envoy.access import KEYS, key_template, keys_path
+from moltbot_operator.compile.envoy.access import KEYS, PROBE_KEY, key_template, keys_path, probe_template
 from moltbot_operator.compile.envoy.names import PUBLIC, upstream
 from moltbot_operator.compile.envoy.shown import CERTIFICATE, certificate_path
 from moltbot_operator.compile.envoy.tokens import TOKENS, token_template, tokens_path
-from moltbot_operator.compile.ir import Gateway
+from moltbot_operator.compile.ir import PROBE_CONSUMER, Gateway
 from moltbot_operator.compile.result import Mount
 from moltbot_operator.compile.sources import RouteSources
 
@@ -60,6 +60,7 @@ def agent_config(gateway: Gateway) -> AgentConfig:
         clusters={upstream(backend): str(backend.ref) for backend in gateway.backends.values()},
         credentials=tuple(credentials),
         consumers=consumers if keys else None,
+        probe=_probe(gateway),
         verifier=_verifier(gateway) if gateway.issuers else None,
         certificate=None
         if gateway.certificate is None
@@ -74,6 +75,12 @@ def agent_config(gateway: Gateway) -> AgentConfig:
             (gateway.anonymous,) if gateway.anonymous else tuple(each.name for each in gateway.consumers)
         ),
     )
+
+
+def _probe(gateway: Gateway) -> Consumers:
+    key = ConsumerKeys(consumer=PROBE_CONSUMER, source=Path(gateway.files.probe))
+    path = keys_path(gateway.files.run, PROBE_KEY)
+    return Consumers(target=Path(path), resource=PROBE_KEY, keys=(key,), template=probe_template())
 
 
 def _verifier(gateway: Gateway) -> Verifier:

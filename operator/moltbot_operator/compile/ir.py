@@ -10,10 +10,11 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 from hashlib import sha256
+from typing import Final
 
 from moltbot_agent.config import FetchedToken, SignedToken
 from moltbot_operator.api import Audit, CircuitBreaker, Protocol, RetryCondition
@@ -22,6 +23,7 @@ from moltbot_operator.compile.patterns import RequestCondition
 from moltbot_operator.compile.sources import BackendRef, Files, Problem
 
 __all__ = [
+    "PROBE_CONSUMER",
     "Backend",
     "Chain",
     "Choice",
@@ -31,6 +33,10 @@ __all__ = [
     "UpstreamCredential",
     "Verification",
 ]
+
+
+PROBE_CONSUMER: Final = "(probe)"
+"""Consumer of test requests in audit records; no consumer can be called so."""
 
 
 @dataclass(frozen=True)
@@ -237,6 +243,16 @@ class Gateway:
     """Name of the Secret with the certificate that clients are shown; None: plain HTTP."""
     task_models: Mapping[str, str] | None
     """Models that tell the kind of task, and which; None if no rule asks for it."""
+    drilled: bool = False
+    """Whether test requests can have backends cut off, see drill.py."""
+
+    def opened(self, name: str) -> "Gateway":
+        """The same for one consumer alone, who may use everything without a limit."""
+        rules = tuple(
+            replace(rule, consumers=None, kept=rule.kept and replace(rule.kept, consumers=None))
+            for rule in self.rules
+        )
+        return replace(self, rules=rules, anonymous=name, consumers=(), limits={})
 
     @property
     def closed(self) -> bool:

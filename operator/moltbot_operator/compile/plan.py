@@ -225,6 +225,7 @@ def plan(sources: RouteSources) -> Plan:
         audit=sources.spec.audit,
         certificate=None if sources.spec.gateway.tls is None else sources.spec.gateway.tls.secret_ref.name,
         task_models=task_models(rules, used.values(), sources),
+        drilled=sources.spec.rollout is not None and sources.spec.rollout.testing.fault_drill,
     )
     reports = tuple(report for _, report in planned)
     return Plan(gateway, reports, planner.missing, ())

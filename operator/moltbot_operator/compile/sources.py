@@ -67,6 +67,7 @@ class Files:
     ca: str = "/etc/moltbot/ca"
     jwks: str = "/etc/moltbot/jwks"
     tls: str = "/etc/moltbot/tls"
+    probe: str = "/etc/moltbot/probe"
     system_ca: str = "/etc/ssl/certs/ca-certificates.crt"
     access_log: str = "/dev/stdout"
     loopback: bool = False
@@ -74,6 +75,7 @@ class Files:
     listen_address: str = "0.0.0.0"
     gateway_port: int = 8080
     ready_port: int = 8081
+    probe_port: int = 8082
     admin_port: int = 9901
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from moltbot_operator.objectives.counts import Counts
 
-__all__ = ["FRESH", "WINDOW", "History", "Measured", "Sample", "added", "measure"]
+__all__ = ["FRESH", "WINDOW", "History", "Measured", "Sample", "added", "measure", "restarted"]
 
 WINDOW: Final = timedelta(minutes=5)
 """What is looked back on."""
@@ -66,7 +66,7 @@ def added(history: History, sample: Sample) -> History:
     kept = history
     if kept and sample.at <= kept[-1].at:
         return kept
-    if _restarted(kept, sample):
+    if kept and restarted(kept[-1], sample):
         kept = ()
     if len(kept) > 1 and sample.at - kept[-2].at < SPACING:
         kept = kept[:-1]
@@ -111,11 +111,8 @@ def _of_pod(history: History, backend: str) -> tuple[Counts, timedelta] | None:
     return None if counts is None else (counts, last.at - first.at)
 
 
-def _restarted(history: History, sample: Sample) -> bool:
-    """Whether Envoy started again since the latest sample: by its uptime, or since a count went down."""
-    if not history:
-        return False
-    last = history[-1]
+def restarted(last: Sample, sample: Sample) -> bool:
+    """Whether Envoy started again since the sample before: by its uptime, or since a count went down."""
     if sample.began is not None and sample.began > last.at:
         return True
     return any(sample.of(name).since(counts) is None for name, counts in last.counts.items())

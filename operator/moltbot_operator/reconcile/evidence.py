@@ -64,13 +64,15 @@ class RequestsEvidence(_Said):
     """
 
     ended: Count
-    """Requests that ended."""
+    """Requests that a backend answered or that failed here; neither refused for the client's own fault nor
+    abandoned by the client. See moltbot_agent.clients."""
     well: Count
-    """Of those, the ones that were not answered with 5xx and were not cut off by us."""
+    """Of those, the ones that a backend answered well (not 5xx, 401, 403, 408 or 429)."""
     unanswered: Count = 0
     """Of those, the ones without an answer: they have no latency."""
     buckets: Annotated[tuple[tuple[float | None, Count], ...], Field(max_length=64)] = ()
-    """Latency to the first byte: upper bound in seconds (None: no bound), and requests up to it."""
+    """Latency of good answers to the first byte of the body, all attempts in it: upper bound in seconds (None:
+    no bound), and requests up to it."""
 
 
 class Evidence(_Said):

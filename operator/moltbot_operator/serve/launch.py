@@ -48,6 +48,8 @@ class Gateway:
     compiled: CompiledRoute
     url: str
     """Where this revision answers, without a path."""
+    probe_url: str
+    """Where it answers test requests, which show the key in the folder `probe`."""
     ports: Ports
     folder: Path
     """Holds its files while it runs; the access log is `access.log` unless it goes to standard output."""
@@ -105,8 +107,9 @@ async def launched(
         await _ready({"/ready": (address, ports.ready)}, ended, folder)
         await _ready({"/healthz": (LOOPBACK, ports.metrics)}, ended, folder)
         scheme = "http" if compiled.agent.certificate is None else "https"
-        url = f"{scheme}://{f'[{address}]' if ':' in address else address}:{ports.public}"
-        yield Gateway(compiled, url, ports, folder, jwks or {}, envoy.pid, token, ended)
+        host = f"[{address}]" if ":" in address else address
+        url, probe_url = f"{scheme}://{host}:{ports.public}", f"http://{host}:{ports.probe}"
+        yield Gateway(compiled, url, probe_url, ports, folder, jwks or {}, envoy.pid, token, ended)
 
 
 def complaints(folder: Path) -> str:

@@ -11,6 +11,7 @@ from moltbot_agent.certificate import check_pair
 from moltbot_agent.files import write_if_different
 from moltbot_agent.sources import Unusable
 from moltbot_operator.compile import CompiledRoute, Files, Mount
+from moltbot_operator.compile.workloads import PROBE_KEY, TOKEN_KEY, probe_key
 from moltbot_operator.constants import SYSTEM_CA
 from moltbot_operator.errors import InvalidInput
 from moltbot_operator.serve.files import Manifests
@@ -39,6 +40,7 @@ def files_in(folder: Path, address: str, ports: Ports, access_log: Path | None) 
         consumers=str(folder / "consumers"),
         ca=str(folder / "ca"),
         jwks=str(folder / "jwks"),
+        probe=str(folder / "probe"),
         tls=str(folder / "tls"),
         system_ca=_system_ca(),
         access_log=str(access_log or "/dev/stdout"),
@@ -46,17 +48,19 @@ def files_in(folder: Path, address: str, ports: Ports, access_log: Path | None) 
         gateway_port=ports.public,
         ready_port=ports.ready,
         admin_port=ports.admin,
+        probe_port=ports.probe,
     )
 
 
 def write_config(folder: Path, compiled: CompiledRoute) -> str:
-    """The agent's configuration, and the evidence token that is made here."""
-    for name in ("run", "config", "evidence"):
+    """The agent's configuration, and the evidence token that is made here, with the key of test requests."""
+    for name in ("run", "config", "evidence", "probe"):
         (folder / name).mkdir()
     for number, part in enumerate(compiled.parts):
         (folder / "config" / f"part-{number:03}").write_bytes(part)
     token = secrets.token_urlsafe()
-    (folder / "evidence" / "token").write_text(token)
+    (folder / "evidence" / TOKEN_KEY).write_text(token)
+    (folder / "probe" / PROBE_KEY).write_text(probe_key(token))
     return token
 
 

@@ -22,15 +22,16 @@ class Ports:
     metrics: int
     evidence: int
     drain: int
+    probe: int
 
 
 def free_ports(address: str, port: int = 0) -> Ports:
-    """`port` (0: a free one) and five free ones; InvalidInput where the given one is taken.
+    """`port` (0: a free one) and six free ones; InvalidInput where the given one is taken.
 
     The kernel gives them out again after a while only, so nobody else gets them meanwhile but by bad luck.
     """
     with contextlib.ExitStack() as stack:
-        wanted = ((address, port), (address, 0), *((LOOPBACK, 0),) * 4)
+        wanted = ((address, port), (address, 0), *((LOOPBACK, 0),) * 4, (address, 0))
         return Ports(*(_bound(stack, host, number) for host, number in wanted))
 
 

@@ -67,7 +67,8 @@ def test_a_wait_fits_up_to_the_longest_pause(longest):
 def test_a_single_backend_needs_no_chain_and_no_script():
     result = compiled([rule("r", ["a"])], [backend("a")])
     assert list(clusters(result)) == ["up_a"]
-    assert [each["name"] for each in result.envoy["static_resources"]["listeners"]] == ["public", "ready"]
+    listeners = [each["name"] for each in result.envoy["static_resources"]["listeners"]]
+    assert listeners == ["public", "ready", "probe"]
     asleep = [
         each for each in walk(result.envoy) if each.get("filter_context", {}) not in ({}, {"act": "model"})
     ]
@@ -133,7 +134,12 @@ def test_limits_lead_to_what_comes_next():
         rule("one", ["a"], matches=[{"model": ["1"]}]),
     ]
     result = compiled(rules, given)
-    scripts = [each["source_code"]["inline_string"] for each in walk(result.envoy) if "source_code" in each]
+    public, _, probe, _ = result.envoy["static_resources"]["listeners"]
+    scripts, again = (
+        [each["source_code"]["inline_string"] for each in walk(listener) if "source_code" in each]
+        for listener in (public, probe)
+    )
+    assert scripts == again
     assert all("< 5 " in text for text in scripts)
     assert [text.split('"')[1::2][1:] for text in scripts] == [
         ["chain_0", "spill_0"],

@@ -66,7 +66,7 @@ def test_a_taken_port_is_named_with_the_option_that_chooses_another():
         with pytest.raises(InvalidInput, match=f"127.0.0.1:{port} can't be listened on.*--metrics-port"):
             require_free("127.0.0.1", port, "--metrics-port")
         assert free_port("127.0.0.1", port) != port
-    assert len({*vars(free_ports("127.0.0.1")).values()}) == 6
+    assert len({*vars(free_ports("127.0.0.1")).values()}) == 7
 
 
 def test_new_connections_go_to_the_sockets_that_came_last():

@@ -19,6 +19,7 @@ from moltbot_operator.compile.workloads import (
     copied_object,
     foreign_objects,
     gateway_revision,
+    probe_key,
     revision_manifests,
     shared_manifests,
 )
@@ -250,12 +251,13 @@ def test_secrets_are_mounted_into_the_agent_alone_and_by_folder() -> None:
         "ca": "/etc/moltbot/ca",
         "consumer-0": "/etc/moltbot/consumers/app",
         "evidence": "/etc/moltbot/evidence",
+        "probe": "/etc/moltbot/probe",
         "run": "/run/moltbot",
     }
 
 
 def test_nothing_is_mounted_that_the_route_does_not_use() -> None:
-    assert [volume["name"] for volume in pod_spec()["volumes"]] == ["config", "evidence", "run"]
+    assert [volume["name"] for volume in pod_spec()["volumes"]] == ["config", "evidence", "probe", "run"]
 
 
 def test_two_keys_of_one_secret_are_one_source() -> None:
@@ -310,7 +312,7 @@ def test_the_overlay_merges_like_a_strategic_patch() -> None:
     assert envoy["command"][0] == "python"
     assert theirs["name"] == "theirs"
     assert spec["initContainers"][0]["resources"]["requests"] == {"cpu": "20m", "memory": "80Mi"}
-    assert [volume["name"] for volume in spec["volumes"]] == ["config", "evidence", "run", "theirs"]
+    assert [volume["name"] for volume in spec["volumes"]] == ["config", "evidence", "probe", "run", "theirs"]
     assert spec["topologySpreadConstraints"][0]["maxSkew"] == 5
     assert spec["topologySpreadConstraints"][0]["whenUnsatisfiable"] == "ScheduleAnyway"
 
@@ -393,12 +395,12 @@ def test_the_active_service_is_as_the_spec_says_and_the_preview_stays_inside() -
     assert "annotations" not in preview["metadata"]
 
 
-def test_evidence_is_reachable_from_the_operator_alone() -> None:
+def test_evidence_and_test_requests_are_for_the_operator_alone() -> None:
     policy = shared()["NetworkPolicy", "assistant-gw"]["spec"]
     open_rule, operator_rule = policy["ingress"]
     assert [port["port"] for port in open_rule["ports"]] == [8080, 9090]
     assert "from" not in open_rule
-    assert [port["port"] for port in operator_rule["ports"]] == [9091]
+    assert [port["port"] for port in operator_rule["ports"]] == [9091, 8082]
     assert operator_rule["from"] == [
         {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "moltbot-system"}}}
     ]
@@ -421,6 +423,19 @@ def test_the_disruption_budget_counts_only_pods_of_the_active_revision(
 def test_the_evidence_secret_holds_the_token() -> None:
     secret = shared()["Secret", "assistant-gw-evidence"]
     assert b64decode(secret["data"]["token"]) == b"t0ken"
+
+
+def test_the_probes_key_follows_from_the_token_and_does_not_give_it_away() -> None:
+    key = b64decode(shared()["Secret", "assistant-gw-evidence"]["data"]["probe"]).decode()
+    assert key == probe_key("t0ken") != probe_key("another")
+    assert len(key) == 64
+    assert "t0ken" not in key
+
+
+def test_agent_gets_the_two_secrets_apart() -> None:
+    volumes = {volume["name"]: volume for volume in pod_spec()["volumes"]}
+    assert [item["key"] for item in volumes["evidence"]["secret"]["items"]] == ["token"]
+    assert [item["key"] for item in volumes["probe"]["secret"]["items"]] == ["probe"]
 
 
 # --- copies

@@ -7,18 +7,31 @@ from moltbot_operator.compile.envoy.proto import Json, exact, extension, typed
 from moltbot_operator.compile.envoy.tokens import token_filters, without_tokens
 from moltbot_operator.compile.ir import Gateway, PlannedRule
 
-__all__ = ["KEYS", "authentication", "key_template", "keys_path", "scope", "scope_filter"]
+__all__ = [
+    "KEYS",
+    "PROBE_KEY",
+    "authentication",
+    "key_template",
+    "keys_path",
+    "probe_authentication",
+    "probe_template",
+    "scope",
+    "scope_filter",
+]
 
 KEYS: Final = "consumer-keys"
 """ECDS resource name of the filter that knows consumers' keys."""
+
+PROBE_KEY: Final = "probe-key"
+"""ECDS resource name of the filter that knows the key of test requests."""
 
 _RBAC: Final = "envoy.filters.http.rbac"
 _KEY_AUTH: Final = "extensions.filters.http.api_key_auth.v3.ApiKeyAuth"
 
 
-def keys_path(run: str) -> str:
+def keys_path(run: str, resource: str = KEYS) -> str:
     """The file that the agent writes and Envoy watches."""
-    return f"{run}/ecds/{KEYS}.json"
+    return f"{run}/ecds/{resource}.json"
 
 
 def key_template(gateway: Gateway) -> tuple[Json, tuple[str, ...]]:
@@ -43,10 +56,25 @@ def authentication(gateway: Gateway) -> list[Json]:
 
 
 def _keys_filter(gateway: Gateway) -> Json:
+    return _delivered(gateway, KEYS, key_template(gateway)[0])
+
+
+def _delivered(gateway: Gateway, resource: str, template: Json) -> Json:
     """The filter that Envoy finds in the agent's file."""
-    source = {"path_config_source": {"path": keys_path(gateway.files.run)}, "resource_api_version": "V3"}
-    urls = [key_template(gateway)[0]["@type"]]
-    return {"name": KEYS, "config_discovery": {"config_source": source, "type_urls": urls}}
+    path = keys_path(gateway.files.run, resource)
+    source = {"path_config_source": {"path": path}, "resource_api_version": "V3"}
+    return {"name": resource, "config_discovery": {"config_source": source, "type_urls": [template["@type"]]}}
+
+
+def probe_template() -> Json:
+    """The filter's configuration but for the one key; it leaves no trace of the key in the request."""
+    sources = [{"header": "Authorization"}]
+    return typed(_KEY_AUTH, key_sources=sources, forwarding={"hide_credentials": True})
+
+
+def probe_authentication(gateway: Gateway) -> list[Json]:
+    """The filter that lets only test requests pass."""
+    return [_delivered(gateway, PROBE_KEY, probe_template())]
 
 
 def scope_filter() -> Json:

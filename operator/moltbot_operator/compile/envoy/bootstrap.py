@@ -3,8 +3,13 @@
 from moltbot_agent import calls
 from moltbot_agent.attempts import PREFIX, histogram_settings
 from moltbot_operator.compile.envoy import names
-from moltbot_operator.compile.envoy.clusters import chained, clusters
-from moltbot_operator.compile.envoy.listeners import inner_listener, public_listener, ready_listener
+from moltbot_operator.compile.envoy.clusters import chained, clusters, drilled
+from moltbot_operator.compile.envoy.listeners import (
+    inner_listener,
+    probe_listener,
+    public_listener,
+    ready_listener,
+)
 from moltbot_operator.compile.envoy.otlp import collector_clusters, collector_stats
 from moltbot_operator.compile.envoy.proto import Json, extension
 from moltbot_operator.compile.envoy.tokens import jwks_clusters
@@ -35,10 +40,15 @@ _RUNTIME = {"re2.max_program_size.error_level": 1_000_000, "re2.max_program_size
 
 def bootstrap(gateway: Gateway) -> Json:
     """Envoy's configuration; the revision is not in it yet."""
-    chains = chained(gateway)
-    listeners = [public_listener(gateway, chains), ready_listener(gateway)]
-    if any(chain.inner for chain in chains.values()):
-        listeners.append(inner_listener(chains))
+    chains, drills = chained(gateway), drilled(gateway)
+    every = [*chains.values(), *drills.values()]
+    listeners = [
+        public_listener(gateway, chains),
+        ready_listener(gateway),
+        probe_listener(gateway, chains, drills),
+    ]
+    if any(chain.inner for chain in every):
+        listeners.append(inner_listener(every))
     name = f"{gateway.namespace}/{gateway.route}"
     kept = [{"prefix": prefix} for prefix in (*_KEPT_PREFIXES, *collector_stats(gateway))] + [
         {"suffix": each} for each in _KEPT_SUFFIXES
@@ -50,7 +60,7 @@ def bootstrap(gateway: Gateway) -> Json:
         },
         "static_resources": {
             "listeners": listeners,
-            "clusters": [*clusters(gateway, chains), *jwks_clusters(gateway), *collector_clusters(gateway)],
+            "clusters": [*clusters(gateway, every), *jwks_clusters(gateway), *collector_clusters(gateway)],
         },
         "bootstrap_extensions": [
             extension(

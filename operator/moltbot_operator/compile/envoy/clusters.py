@@ -1,10 +1,13 @@
 """Clusters: each backend itself (`up_…`), by the inner tier (`x_…`), and the chains of attempts."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from moltbot_agent.attempts import endpoint_metadata
 from moltbot_operator.api import Protocol
 from moltbot_operator.api.endpoint import is_ip_address
+from moltbot_operator.compile.drill import drills
 from moltbot_operator.compile.envoy import names
 from moltbot_operator.compile.envoy.proto import Json, extension, seconds
 from moltbot_operator.compile.envoy.retry import again, said
@@ -12,34 +15,39 @@ from moltbot_operator.compile.envoy.upstream import alpn, breakers, injected, pr
 from moltbot_operator.compile.ir import Backend, Chain, Gateway, Verification
 from moltbot_operator.constants import BUFFER_BYTES
 
-__all__ = ["Chained", "chained", "clusters", "verified_tls"]
+__all__ = ["Chained", "chained", "clusters", "drilled", "verified_tls"]
 
 
 class Chained:
     """The clusters that a chain needs: `name` as a rule, `spill` for when its first backend is full."""
 
-    def __init__(self, chain: Chain, number: int) -> None:
-        rest = _entries(chain, chain.backends[1:], chain.attempts - 1)
-        entries = rest if chain.direct else _entries(chain, chain.backends, chain.attempts)
+    def __init__(self, chain: Chain, number: int, cut: tuple[str, ...] = ()) -> None:
+        """`cut`: labels of backends that a drill cuts off."""
+        rest = _entries(chain, chain.backends[1:], chain.attempts - 1, cut)
+        entries = rest if chain.direct else _entries(chain, chain.backends, chain.attempts, cut)
         self.chain = chain
-        self.limit = chain.first.limit if chain.direct else None
+        self.limit = chain.first.limit if chain.direct and not cut else None
         spilling = () if self.limit is None else _entries(chain, chain.backends[1:], chain.attempts)
         self.inner = tuple(dict.fromkeys((*entries, *spilling)))
         """What is reached by the inner tier."""
         named = tuple(entry.cluster for entry in entries)
-        self.entries = (names.upstream(chain.first), *named) if chain.direct else named
-        self.name = f"chain_{number}" if len(self.entries) > 1 else self.entries[0]
+        first = names.CUT if chain.first.label in cut else names.upstream(chain.first)
+        self.entries = (first, *named) if chain.direct else named
+        kind = "drill" if cut else "chain"
+        self.name = f"{kind}_{number}" if len(self.entries) > 1 else self.entries[0]
         self.rest = tuple(entry.cluster for entry in spilling)
         self.spill = f"spill_{number}" if len(self.rest) > 1 else self.rest[0] if self.rest else names.FULL
 
 
-def _entries(chain: Chain, backends: tuple[Backend, ...], attempts: int) -> tuple[names.Entry, ...]:
+def _entries(
+    chain: Chain, backends: tuple[Backend, ...], attempts: int, cut: tuple[str, ...] = ()
+) -> tuple[names.Entry, ...]:
     """Each backend once by the inner tier, and the last one again for the attempts that are left."""
     if not backends:
         return ()
-    entries = [names.Entry(backend, chain.prefix) for backend in backends]
+    entries = [names.Entry(backend, chain.prefix, cut=backend.label in cut) for backend in backends]
     if attempts > len(backends):
-        last = names.Entry(backends[-1], chain.prefix, again(chain))
+        last = replace(entries[-1], again=again(chain))
         entries[-1:] = [last] * (1 + attempts - len(backends))
     return tuple(entries)
 
@@ -49,24 +57,44 @@ def chained(gateway: Gateway) -> dict[str, Chained]:
     return {chain.label: Chained(chain, number) for number, chain in enumerate(gateway.chains)}
 
 
-def clusters(gateway: Gateway, chains: dict[str, Chained]) -> list[Json]:
+def drilled(gateway: Gateway) -> dict[str, Chained]:
+    """Clusters of every drill, by its key."""
+    return {each.key: Chained(each.chain, number, each.cut) for number, each in enumerate(drills(gateway))}
+
+
+def clusters(gateway: Gateway, chains: Sequence[Chained]) -> list[Json]:
     """Every cluster."""
     alone = {
         chain.chain.first.label
-        for chain in chains.values()
+        for chain in chains
         if chain.chain.attempts > 1 and chain.name == names.upstream(chain.chain.first)
     }
     made = [_upstream(each, gateway, alone=each.label in alone) for each in gateway.backends.values()]
-    inner = {entry.cluster: _inner(entry, gateway) for chain in chains.values() for entry in chain.inner}
+    inner = {entry.cluster: _inner(entry, gateway) for chain in chains for entry in chain.inner}
     made += [inner[name] for name in sorted(inner)]
-    for chain in chains.values():
+    for chain in chains:
         if len(chain.entries) > 1:
             made.append(_composite(chain.name, chain.entries, chain.chain, gateway))
         if chain.limit is not None and len(chain.rest) > 1:
             made.append(_composite(chain.spill, chain.rest, chain.chain, gateway, spill=True))
     if any(backend.limit is not None for backend in gateway.backends.values()):
         made.append({"name": names.FULL, "type": "STATIC", "load_assignment": {"cluster_name": names.FULL}})
+    if gateway.drilled:
+        made.append(_cut())
     return made
+
+
+def _cut() -> Json:
+    """Leads to an internal listener that does not exist, so that each connection fails at once."""
+    nowhere = {"envoy_internal_address": {"server_listener_name": names.NOWHERE}}
+    endpoint = {"endpoint": {"address": nowhere}}
+    return {
+        "name": names.CUT,
+        "type": "STATIC",
+        "connect_timeout": seconds(timedelta(seconds=1)),
+        "load_assignment": {"cluster_name": names.CUT, "endpoints": [{"lb_endpoints": [endpoint]}]},
+        "circuit_breakers": breakers(),
+    }
 
 
 def _upstream(backend: Backend, gateway: Gateway, *, alone: bool) -> Json:

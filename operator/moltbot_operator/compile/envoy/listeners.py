@@ -1,8 +1,10 @@
 """Listeners: the public one, the inner tier behind it, and the one that answers readiness probes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from moltbot_agent.attempts import upstream_log
+from moltbot_operator.compile.drill import DRILL_HEADER
 from moltbot_operator.compile.envoy import access, names
 from moltbot_operator.compile.envoy.clusters import Chained
 from moltbot_operator.compile.envoy.consumer_limits import limit_filters
@@ -12,15 +14,21 @@ from moltbot_operator.compile.envoy.proto import Json, exact, extension, header
 from moltbot_operator.compile.envoy.rates import rate_counted, rate_filter, rate_filter_awake
 from moltbot_operator.compile.envoy.replies import inner_replies, public_replies
 from moltbot_operator.compile.envoy.retry import limits
-from moltbot_operator.compile.envoy.routes import entry_routes, exact_map, final_routes, stored_routes
+from moltbot_operator.compile.envoy.routes import (
+    drill_map,
+    entry_routes,
+    exact_map,
+    final_routes,
+    stored_routes,
+)
 from moltbot_operator.compile.envoy.script import script, tasks, writes_model
 from moltbot_operator.compile.envoy.shown import shown_certificate
 from moltbot_operator.compile.envoy.task import task_header
 from moltbot_operator.compile.envoy.usage import usage_filter
-from moltbot_operator.compile.ir import Gateway
+from moltbot_operator.compile.ir import PROBE_CONSUMER, Gateway
 from moltbot_operator.constants import BUFFER_BYTES
 
-__all__ = ["inner_listener", "public_listener", "ready_listener"]
+__all__ = ["inner_listener", "probe_listener", "public_listener", "ready_listener"]
 
 _NEVER_SENT_ON = (
     names.CONSUMER,
@@ -28,6 +36,7 @@ _NEVER_SENT_ON = (
     names.MODEL,
     names.ROUTE,
     names.TASK,
+    DRILL_HEADER,
     "cookie",
     "forwarded",
     "openai-organization",
@@ -50,6 +59,8 @@ def _manager(
     virtual_host: Json,
     routes: Json,
     attempts: list[Json] | None = None,
+    *,
+    counted: bool = True,
     **more: Any,
 ) -> Json:
     router = extension(
@@ -57,7 +68,7 @@ def _manager(
         "extensions.filters.http.router.v3.Router",
         suppress_envoy_headers=True,
         dynamic_stats=False,
-        upstream_log=[*upstream_log(), *(attempts or ())],
+        upstream_log=[*(upstream_log() if counted else ()), *(attempts or ())],
     )
     return extension(
         "envoy.filters.network.http_connection_manager",
@@ -101,21 +112,49 @@ def _remember(key: str, value: str) -> Json:
 
 def public_listener(gateway: Gateway, chains: dict[str, Chained]) -> Json:
     """Where clients come in: strip, authenticate, match and draw, authorise, route."""
-    filters = [_remember(names.STATE_PATH, "%PATH(NQ)%")]
+    filters = []
     if gateway.consumers:
         filters += access.authentication(gateway)
         filters.append(_remember(names.STATE_CONSUMER, f"%REQ({names.CONSUMER})%"))
     filters += limit_filters(gateway)
+    manager = _entrance(names.PUBLIC, gateway, chains, filters, _matcher(gateway, chains))
+    files, tls = gateway.files, shown_certificate(gateway)
+    return _listener(names.PUBLIC, files.listen_address, files.gateway_port, manager, **tls)
+
+
+def probe_listener(gateway: Gateway, chains: dict[str, Chained], drilled: dict[str, Chained]) -> Json:
+    """Where the operator's test requests come in, with a key of their own instead of a consumer's.
+
+    The same rules lead to the same backends; nobody's limits and scopes apply, and nothing is counted as a
+    client's. A listener of its own costs clients nothing, and there is nothing about test requests in the
+    public one that could be feigned.
+    """
+    opened = gateway.opened(PROBE_CONSUMER)
+    matcher = drill_map(opened, drilled, _matcher(opened, chains))
+    manager = _entrance(names.PROBE, opened, chains, access.probe_authentication(gateway), matcher)
+    return _listener(names.PROBE, gateway.files.listen_address, gateway.files.probe_port, manager)
+
+
+def _matcher(gateway: Gateway, chains: dict[str, Chained]) -> Json:
+    return exact_map(
+        names.ROUTE,
+        final_routes(gateway, chains),
+        entry_routes(gateway, chains),
+        stored_routes(gateway, chains),
+    )
+
+
+def _entrance(
+    name: str, gateway: Gateway, chains: dict[str, Chained], admission: list[Json], matcher: Json
+) -> Json:
+    """The way from a listener to the backends; `admission`: filters that say who may enter."""
+    counted = name == names.PUBLIC
+    filters = [_remember(names.STATE_PATH, "%PATH(NQ)%"), *admission]
     filters += [script("public.lua"), *usage_filter(gateway)]
     if any(rule.consumers is not None for rule in gateway.rules):
         filters.append(access.scope_filter())
     virtual_host = {
-        "matcher": exact_map(
-            names.ROUTE,
-            final_routes(gateway, chains),
-            entry_routes(gateway, chains),
-            stored_routes(gateway, chains),
-        ),
+        "matcher": matcher,
         "request_headers_to_remove": sorted({*gateway.credential_headers, *_NEVER_SENT_ON}),
         "response_headers_to_remove": [names.FAULT, names.LAST, names.SAID, names.WAIT],
         "response_headers_to_add": [
@@ -125,12 +164,13 @@ def public_listener(gateway: Gateway, chains: dict[str, Chained]) -> Json:
         ],
         **tasks(gateway),
     }
-    manager = _manager(
-        names.PUBLIC,
+    return _manager(
+        name,
         filters,
         virtual_host,
         {"max_direct_response_body_size_bytes": BUFFER_BYTES, "cluster_specifier_plugins": plugins(chains)},
-        attempt_log(gateway),
+        attempt_log(gateway, counted=counted),
+        counted=counted,
         use_remote_address=True,
         skip_xff_append=True,
         always_set_request_id_in_response=True,
@@ -143,10 +183,8 @@ def public_listener(gateway: Gateway, chains: dict[str, Chained]) -> Json:
         ),
         request_headers_timeout="30s",
         local_reply_config=public_replies(gateway),
-        access_log=access_log(gateway),
+        access_log=access_log(gateway, counted=counted),
     )
-    files, tls = gateway.files, shown_certificate(gateway)
-    return _listener(names.PUBLIC, files.listen_address, files.gateway_port, manager, **tls)
 
 
 def _listener(name: str, address: str, port: int, manager: Json, **chain: Any) -> Json:
@@ -158,13 +196,13 @@ def _listener(name: str, address: str, port: int, manager: Json, **chain: Any) -
     }
 
 
-def inner_listener(chains: dict[str, Chained]) -> Json:
+def inner_listener(chains: Sequence[Chained]) -> Json:
     """Where attempts pass that go to another backend than the request was made ready for.
 
     Credentials are removed, host, path prefix and model become the other backend's, and its cluster injects
     its own credential.
     """
-    entries = {entry.endpoint_id: entry for chain in chains.values() for entry in chain.inner}
+    entries = {entry.endpoint_id: entry for chain in chains for entry in chain.inner}
     routes = {key: _inner_route(entries[key]) for key in sorted(entries)}
     asked = {entry.backend.label: entry.backend for entry in entries.values()}
     limited = {
@@ -172,7 +210,7 @@ def inner_listener(chains: dict[str, Chained]) -> Json:
         for label, backend in asked.items()
         if backend.limit is not None
     }
-    used = {backend.credential for chain in chains.values() for backend in chain.chain.backends}
+    used = {backend.credential for chain in chains for backend in chain.chain.backends}
     manager = _manager(
         names.LISTENER_INNER,
         [*rate_filter(asked.values()), script("inner.lua")],
@@ -204,7 +242,9 @@ def _inner_route(entry: names.Entry) -> Json:
         "host_rewrite_literal": backend.host_header,
         "retry_policy": {"num_retries": 0, **limits(entry.again or backend.first_byte, backend.idle)},
     }
-    if backend.limit is None:
+    if entry.cut:
+        action["cluster"] = names.CUT
+    elif backend.limit is None:
         action["cluster"] = names.upstream(backend)
     else:
         action["cluster_specifier_plugin"] = inner_plugin_name(backend)

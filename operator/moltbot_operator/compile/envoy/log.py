@@ -108,23 +108,24 @@ def _logger(gateway: Gateway, fields: Mapping[str, str | None]) -> Json:
     )
 
 
-def access_log(gateway: Gateway) -> list[Json]:
-    """`access_log` of the public listener."""
+def access_log(gateway: Gateway, *, counted: bool = True) -> list[Json]:
+    """`access_log` of the public listener; not `counted` are the operator's own test requests."""
     consumer = gateway.anonymous or f"%FILTER_STATE({names.STATE_CONSUMER}:PLAIN)%"
     fields = {**FIELDS, **_unset(gateway), "route": _route(gateway), "consumer": consumer}
-    return [_logger(gateway, fields), *call_log(consumer, tokens=gateway.reads_bodies)]
+    counts = call_log(consumer, tokens=gateway.reads_bodies) if counted else []
+    return [_logger(gateway, fields), *counts]
 
 
-def attempt_log(gateway: Gateway) -> list[Json]:
+def attempt_log(gateway: Gateway, *, counted: bool = True) -> list[Json]:
     """`upstream_log` of the public router: attempts that were answered with an error, cut or not answered.
 
-    And the figures on first tokens.
+    And the figures on first tokens, where they are `counted`.
     """
     threshold = {"default_value": 400, "runtime_key": "moltbot.failed"}
     error = {"status_code_filter": {"comparison": {"op": "GE", "value": threshold}}}
     failed = {"or_filter": {"filters": [error, {"response_flag_filter": {}}]}}
     attempts = {**_logger(gateway, {**ATTEMPT_FIELDS, "route": _route(gateway)}), "filter": failed}
-    return [attempts, *first_token_log()]
+    return [attempts, *(first_token_log() if counted else ())]
 
 
 def _route(gateway: Gateway) -> str:

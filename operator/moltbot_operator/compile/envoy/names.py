@@ -8,6 +8,7 @@ from moltbot_operator.compile.ir import Backend
 
 __all__ = [
     "CONSUMER",
+    "CUT",
     "FAULT",
     "FULL",
     "INNER",
@@ -15,7 +16,9 @@ __all__ = [
     "LISTENER_INNER",
     "MODEL",
     "NAMESPACE",
+    "NOWHERE",
     "PREFIX",
+    "PROBE",
     "PUBLIC",
     "ROUTE",
     "SAID",
@@ -70,6 +73,15 @@ STATE_CONSUMER: Final = "moltbot.consumer"
 PUBLIC: Final = "public"
 """Public listener, its routes, and the prefix of its statistics."""
 
+PROBE: Final = "probe"
+"""Listener of the operator's own test requests, its routes, and the prefix of its statistics."""
+
+CUT: Final = "cut"
+"""A cluster that no connection can be made to: in place of the backend that a drill cuts off."""
+
+NOWHERE: Final = "nowhere"
+"""An internal listener that does not exist: where the cluster `cut` leads."""
+
 LISTENER_INNER: Final = "inner"
 
 FULL: Final = "full"
@@ -93,16 +105,19 @@ class Entry:
     """Path prefix of the request, to be replaced."""
     again: timedelta | None = None
     """Where the next attempt would ask the same backend: how long this one may be silent."""
+    cut: bool = False
+    """Whether a drill cuts the backend off."""
 
     @property
     def endpoint_id(self) -> str:
         """How the inner tier knows it."""
         again = "" if self.again is None else f"|{self.again // timedelta(microseconds=1)}"
-        return f"{self.backend.label}{again}|{self.prefix}"
+        cut = "|cut" if self.cut else ""
+        return f"{self.backend.label}{again}{cut}|{self.prefix}"
 
     @property
     def cluster(self) -> str:
         """The cluster that leads to the inner tier."""
-        if self.prefix == "/v1" and self.again is None:
+        if self.prefix == "/v1" and self.again is None and not self.cut:
             return f"x_{self.backend.label}"
         return f"x_{self.endpoint_id}"

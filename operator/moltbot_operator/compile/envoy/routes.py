@@ -18,6 +18,7 @@ from typing import Final
 
 from moltbot_operator.compile import answers, operations
 from moltbot_operator.compile.answers import Answer
+from moltbot_operator.compile.drill import DRILL_HEADER, drills
 from moltbot_operator.compile.envoy import names
 from moltbot_operator.compile.envoy.access import scope
 from moltbot_operator.compile.envoy.clusters import Chained
@@ -29,7 +30,7 @@ from moltbot_operator.compile.envoy.usage import reads_events
 from moltbot_operator.compile.ir import Choice, Gateway, PlannedRule
 from moltbot_operator.compile.patterns import PathCondition, RequestCondition
 
-__all__ = ["answer", "entry_routes", "exact_map", "final_routes", "stored_routes"]
+__all__ = ["answer", "drill_map", "entry_routes", "exact_map", "final_routes", "stored_routes"]
 
 
 def exact_map(
@@ -39,17 +40,7 @@ def exact_map(
 
     Operations on stored objects go to the first of `stored`, where it is given.
     """
-    tree: Json = {}
-    if routes:
-        read = typed("type.matcher.v3.HttpRequestHeaderMatchInput", header_name=name)
-        actions = {
-            key: {"action": {"name": "route", "typed_config": typed("config.route.v3.Route", **route)}}
-            for key, route in routes.items()
-        }
-        tree["matcher_tree"] = {
-            "input": {"name": "header", "typed_config": read},
-            "exact_match_map": {"map": actions},
-        }
+    tree: Json = _by_value(name, routes) if routes else {}
     if stored is None:
         return {**tree, "on_no_match": _first_of(otherwise)}
     path = typed("type.matcher.v3.HttpRequestHeaderMatchInput", header_name=":path")
@@ -64,6 +55,32 @@ def exact_map(
         "on_no_match": _first_of(otherwise),
     }
     return {**tree, "on_no_match": {"matcher": fork}}
+
+
+def _by_value(name: str, routes: dict[str, Json]) -> Json:
+    read = typed("type.matcher.v3.HttpRequestHeaderMatchInput", header_name=name)
+    actions = {
+        key: {"action": {"name": "route", "typed_config": typed("config.route.v3.Route", **route)}}
+        for key, route in routes.items()
+    }
+    return {
+        "matcher_tree": {
+            "input": {"name": "header", "typed_config": read},
+            "exact_match_map": {"map": actions},
+        }
+    }
+
+
+def drill_map(gateway: Gateway, drilled: dict[str, Chained], otherwise: Json) -> Json:
+    """As exact_map: the route of the drill that a request names, or the matcher `otherwise`."""
+    routes = {}
+    for each in drills(gateway):
+        route = _sent({"prefix": "/"}, each.rule, drilled[each.key])
+        route["response_headers_to_add"].append(header(DRILL_HEADER, each.key))
+        routes[each.key] = route
+    if not routes:
+        return otherwise
+    return {**_by_value(DRILL_HEADER, routes), "on_no_match": {"matcher": otherwise}}
 
 
 def _first_of(routes: list[Json]) -> Json:
@@ -219,29 +236,35 @@ def _shown(gateway: Gateway) -> Json:
 
 
 def _final(match: Json, rule: PlannedRule, choice: Choice, chains: dict[str, Chained], learnt: Json) -> Json:
-    chain = chains[choice.chain.label]
+    route = _sent(match, rule, chains[choice.chain.label])
+    filters = scope(rule) | learnt
+    return {**route, "typed_per_filter_config": filters} if filters else route
+
+
+def _sent(match: Json, rule: PlannedRule, chained: Chained) -> Json:
+    """A route that leads to a chain of attempts."""
+    chain = chained.chain
     action: Json = {
         "timeout": "0s",
-        "idle_timeout": seconds(silence(rule.retry, choice.chain)),
+        "idle_timeout": seconds(silence(rule.retry, chain)),
         "regex_rewrite": {
             "pattern": {"regex": operations.REWRITE},
-            "substitution": operations.rewritten(choice.chain.prefix),
+            "substitution": operations.rewritten(chain.prefix),
         },
-        "retry_policy": policy(rule.retry, choice.chain),
+        "retry_policy": policy(rule.retry, chain),
     }
-    if choice.chain.direct:
-        action["host_rewrite_literal"] = choice.chain.first.host_header
-    if chain.limit is None:
-        action["cluster"] = chain.name
+    if chain.direct:
+        action["host_rewrite_literal"] = chain.first.host_header
+    if chained.limit is None:
+        action["cluster"] = chained.name
     else:
-        action["cluster_specifier_plugin"] = plugin_name(chain)
+        action["cluster_specifier_plugin"] = plugin_name(chained)
     route: Json = {
         "name": rule.name,
         "match": match,
         "route": action,
         "response_headers_to_add": [header("x-moltbot-rule", rule.name)],
     }
-    if choice.chain.overlong:  # a compressed error can't be read
+    if chain.overlong:  # a compressed error can't be read
         route["request_headers_to_remove"] = ["accept-encoding"]
-    filters = scope(rule) | learnt
-    return {**route, "typed_per_filter_config": filters} if filters else route
+    return route

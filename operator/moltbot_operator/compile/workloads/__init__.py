@@ -10,7 +10,7 @@ from moltbot_operator.compile.workloads.copies import (
     copied_object,
     foreign_objects,
 )
-from moltbot_operator.compile.workloads.evidence import TOKEN_KEY
+from moltbot_operator.compile.workloads.evidence import PROBE_KEY, TOKEN_KEY, probe_key
 from moltbot_operator.compile.workloads.identity import NO_REVISION, Manifest, Owner
 from moltbot_operator.compile.workloads.pod_template import Image, PullPolicy
 from moltbot_operator.compile.workloads.render import (
@@ -23,6 +23,7 @@ from moltbot_operator.compile.workloads.render import (
 __all__ = [
     "ANNOTATION_SOURCE",
     "NO_REVISION",
+    "PROBE_KEY",
     "TOKEN_KEY",
     "Foreign",
     "GatewayRevision",
@@ -33,6 +34,7 @@ __all__ = [
     "copied_object",
     "foreign_objects",
     "gateway_revision",
+    "probe_key",
     "revision_manifests",
     "shared_manifests",
 ]

@@ -3,15 +3,16 @@
 from typing import Any
 
 from moltbot_operator.compile.workloads.identity import Manifest, Owner
-from moltbot_operator.constants import PORT_EVIDENCE, PORT_GATEWAY, PORT_METRICS
+from moltbot_operator.constants import PORT_EVIDENCE, PORT_GATEWAY, PORT_METRICS, PORT_PROBE
 
 __all__ = ["network_policy"]
 
 
 def network_policy(owner: Owner, operator_namespace: str) -> Manifest:
-    """Anyone may call the gateway and scrape metrics; only the operator's namespace may read evidence.
+    """Anyone may call the gateway and scrape metrics; the rest is for the operator's namespace alone.
 
-    Egress is open: providers are anywhere, and a host name can't be said in a NetworkPolicy.
+    That is reading evidence and sending test requests. Egress is open: providers are anywhere, and a host
+    name can't be said in a NetworkPolicy.
     """
     operator = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": operator_namespace}}}
     return {
@@ -23,7 +24,7 @@ def network_policy(owner: Owner, operator_namespace: str) -> Manifest:
             "policyTypes": ["Ingress", "Egress"],
             "ingress": [
                 {"ports": [_tcp(PORT_GATEWAY), _tcp(PORT_METRICS)]},
-                {"ports": [_tcp(PORT_EVIDENCE)], "from": [operator]},
+                {"ports": [_tcp(PORT_EVIDENCE), _tcp(PORT_PROBE)], "from": [operator]},
             ],
             "egress": [{}],
         },

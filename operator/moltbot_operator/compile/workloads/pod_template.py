@@ -18,6 +18,7 @@ from moltbot_operator.constants import (
     PORT_EVIDENCE,
     PORT_GATEWAY,
     PORT_METRICS,
+    PORT_PROBE,
     PORT_READY,
 )
 
@@ -102,7 +103,10 @@ def _envoy(image: Image, compiled: CompiledRoute, resources: Resources) -> dict[
         "image": image.name,
         "imagePullPolicy": image.pull_policy,
         "command": ["python", "-m", "moltbot_agent.envoy", "--bootstrap", str(compiled.agent.bootstrap)],
-        "ports": [{"name": "http", "containerPort": PORT_GATEWAY, "protocol": "TCP"}],
+        "ports": [
+            {"name": "http", "containerPort": PORT_GATEWAY, "protocol": "TCP"},
+            {"name": "probe", "containerPort": PORT_PROBE, "protocol": "TCP"},
+        ],
         "readinessProbe": {
             "httpGet": {"path": "/ready", "port": PORT_READY, "scheme": "HTTP"},
             "periodSeconds": 2,

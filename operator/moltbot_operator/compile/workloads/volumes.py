@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from moltbot_operator.compile.result import CompiledRoute, Mount
 from moltbot_operator.compile.workloads.config_maps import part_key
+from moltbot_operator.compile.workloads.evidence import PROBE_KEY, TOKEN_KEY
 from moltbot_operator.compile.workloads.identity import Owner
 from moltbot_operator.constants import (
     DIR_CA,
@@ -14,6 +15,7 @@ from moltbot_operator.constants import (
     DIR_CREDENTIALS,
     DIR_EVIDENCE,
     DIR_JWKS,
+    DIR_PROBE,
     DIR_RUN,
     DIR_TLS,
 )
@@ -43,7 +45,8 @@ def volumes(owner: Owner, compiled: CompiledRoute) -> list[dict[str, Any]]:
         }
         for name, mount in _consumers(compiled.mounts)
     ]
-    found.append({"name": "evidence", "secret": {"secretName": owner.evidence, "defaultMode": FILE_MODE}})
+    found.append(_own_secret(owner, "evidence", TOKEN_KEY))
+    found.append(_own_secret(owner, "probe", PROBE_KEY))
     found.append({"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}})
     return found
 
@@ -61,7 +64,7 @@ def agent_mounts(mounts: Sequence[Mount]) -> list[dict[str, Any]]:
     if "tls" in purposes:
         paths.append(("tls", DIR_TLS))
     paths += [(name, f"{DIR_CONSUMERS}/{mount.folder}") for name, mount in _consumers(mounts)]
-    paths.append(("evidence", DIR_EVIDENCE))
+    paths += [("evidence", DIR_EVIDENCE), ("probe", DIR_PROBE)]
     read_only = [{"name": name, "mountPath": path, "readOnly": True} for name, path in paths]
     return [*read_only, {"name": "run", "mountPath": DIR_RUN}]
 
@@ -72,6 +75,13 @@ def envoy_mounts(mounts: Sequence[Mount]) -> list[dict[str, Any]]:
     if any(mount.purpose == "ca" for mount in mounts):
         found.append({"name": "ca", "mountPath": DIR_CA, "readOnly": True})
     return found
+
+
+def _own_secret(owner: Owner, volume: str, key: str) -> dict[str, Any]:
+    """One key of the route's own Secret: the two are not for the same readers."""
+    items = [{"key": key, "path": key}]
+    secret = {"secretName": owner.evidence, "items": items, "defaultMode": FILE_MODE}
+    return {"name": volume, "secret": secret}
 
 
 def _config(owner: Owner, compiled: CompiledRoute) -> dict[str, Any]:
