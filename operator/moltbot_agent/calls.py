@@ -56,7 +56,10 @@ def call_log(consumer: str, *, tokens: bool) -> list[Logger]:
         "stat": {"name": "calls", "tags": [{"name": "consumer", "value_format": consumer}, _CODE]},
         "value_fixed": 1,
     }
-    loggers = [_logger(counters=[calls, clients.answers()])]
+    # lists of models are our own, and have no time of a backend's
+    good = _all(_status("EQ", 200), _path("/models", absent=True))
+    answered = {**_logger(histograms=[clients.answer_time()]), "filter": good}
+    loggers = [_logger(counters=[calls, clients.answers()]), answered]
     for operation in OPERATIONS:
         time = _histogram("call_time", operation, "%DURATION%", _CODE, unit="Milliseconds")
         loggers.append({**_logger(histograms=[time]), "filter": _all(*_of(operation))})
@@ -70,8 +73,7 @@ def first_token_log() -> list[Logger]:
     """Loggers of the public router: from an attempt's request sent to a good answer's first byte of body."""
     ok = [_status("GE", 200), _status("LE", 299)]
     time = "%COMMON_DURATION(US_TX_BEG:US_RX_BODY_BEG:ms)%"
-    answered = {**_logger(histograms=[clients.answer_time()]), "filter": _all(*ok)}
-    return [answered] + [
+    return [
         {
             **_logger(histograms=[_histogram("first_token", operation, time, unit="Milliseconds")]),
             "filter": _all(*ok, *_of(operation)),

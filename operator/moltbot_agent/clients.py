@@ -26,7 +26,10 @@ def answers() -> dict[str, Any]:
 
 
 def answer_time() -> dict[str, Any]:
-    """A histogram of a stats logger: time to the first byte of an answer, for good answers."""
+    """A histogram of a stats logger: time to the first byte of a good answer's body.
+
+    To be kept from answers without one, for which Envoy would log an error.
+    """
     return {
         "stat": {"name": "answer_time"},
         "unit": "Milliseconds",
@@ -49,7 +52,7 @@ class ClientCalls:
     well: int = 0
     """Of those, the ones that a backend answered well, see moltbot_agent.attempts.well_answered."""
     buckets: tuple[tuple[str, int], ...] = ()
-    """Time to the first byte of good answers (2xx): upper bound in seconds (the last is `+Inf`), and calls
+    """Time to the first byte of good answers (200): upper bound in seconds (the last is `+Inf`), and calls
     up to it, ascending. Envoy tells of these some seconds later than of those that ended."""
 
 

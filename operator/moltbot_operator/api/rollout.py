@@ -19,6 +19,7 @@ __all__ = [
     "Gate",
     "MetricSource",
     "Notification",
+    "NotificationAuthentication",
     "NotificationEvent",
     "NotificationFormat",
     "Rollout",
@@ -58,6 +59,8 @@ class TestRequest(ApiModel):
 
 class Testing(ApiModel):
     """Tests of the preview before any user traffic."""
+
+    __test__ = False  # as above
 
     requests: Annotated[tuple[TestRequest, ...], Field(max_length=16)] = ()
     """Requests to send, in order."""
@@ -141,7 +144,7 @@ class Analysis(ApiModel):
 
 
 class Gate(ApiModel):
-    """An approval by HTTP POST: 2xx passes, 4xx refuses, anything else is asked again."""
+    """An approval by HTTP POST: 2xx passes, 4xx (but for 408, 425, 429) refuses, the rest is asked again."""
 
     url: HttpUrl
     """Where to ask."""
@@ -171,13 +174,23 @@ class NotificationEvent(StrEnum):
     ABORTED = "Aborted"
 
 
+class NotificationAuthentication(StrEnum):
+    """How a receiver knows the sender."""
+
+    SIGNATURE = "Signature"
+    BEARER = "Bearer"
+
+
 class Notification(ApiModel):
     """Tells somebody by HTTP POST how the rollout goes."""
 
     url: HttpUrl | None = None
     """Where to send it; absent where the address itself is secret and comes from secretRef."""
     secret_ref: SecretKeyRef | None = None
-    """Secret and key that hold a bearer token, or the whole address where url is absent."""
+    """Secret and key that hold what authentication says, or the whole address where url is absent."""
+    authentication: NotificationAuthentication = NotificationAuthentication.SIGNATURE
+    """What the Secret's value is, where url is given. Signature: the key of an HMAC-SHA256 that is sent (as
+    Standard Webhooks has it); Bearer: a token that is sent itself."""
     format: NotificationFormat = NotificationFormat.GENERIC
     """Slack, CloudEvents or Generic (a plain JSON object)."""
     events: Annotated[tuple[NotificationEvent, ...], Field(max_length=7), Unique()] = ()

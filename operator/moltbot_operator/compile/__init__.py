@@ -7,7 +7,7 @@
 """
 
 from moltbot_operator.compile.compiler import compile_route
-from moltbot_operator.compile.result import BackendReport, CompiledRoute, DrillRequest, Mount, RuleReport
+from moltbot_operator.compile.result import BackendReport, CompiledRoute, Mount, RuleReport
 from moltbot_operator.compile.sources import (
     BackendRef,
     BackendSource,
@@ -23,7 +23,6 @@ __all__ = [
     "BackendSource",
     "CompiledRoute",
     "ConsumerSource",
-    "DrillRequest",
     "Files",
     "Mount",
     "Problem",

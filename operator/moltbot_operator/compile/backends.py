@@ -1,6 +1,6 @@
 """From a ModelBackend to what the data plane needs to know of it."""
 
-from moltbot_operator.api import Limits, ModelBackendSpec, Protocol
+from moltbot_operator.api import Capability, Limits, ModelBackendSpec, Protocol
 from moltbot_operator.api.endpoint import ResolvedEndpoint, resolve_endpoint, url_host
 from moltbot_operator.compile.consumers import Limit
 from moltbot_operator.compile.credentials import credential
@@ -63,6 +63,7 @@ def resolve(ref: BackendRef, sources: RouteSources) -> Backend | Problem:
         connect=timeouts.connect,
         first_byte=timeouts.first_byte,
         idle=timeouts.idle,
+        embeds=set(spec.capabilities) == {Capability.EMBEDDING},
     )
 
 

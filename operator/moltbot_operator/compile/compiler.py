@@ -6,15 +6,12 @@ from typing import Any, Final
 import orjson
 
 from moltbot_agent.config import AgentConfig, pack
-from moltbot_operator.api import Capability
 from moltbot_operator.compile.delivery import agent_config, mounts
-from moltbot_operator.compile.drill import drills
 from moltbot_operator.compile.envoy.bootstrap import bootstrap
 from moltbot_operator.compile.lint import warnings
 from moltbot_operator.compile.plan import Plan, plan
-from moltbot_operator.compile.result import BackendReport, CompiledRoute, DrillRequest
+from moltbot_operator.compile.result import BackendReport, CompiledRoute
 from moltbot_operator.compile.sources import BackendRef, RouteSources
-from moltbot_operator.compile.tasks import AUTO
 
 __all__ = ["compile_route"]
 
@@ -43,30 +40,12 @@ def compile_route(sources: RouteSources) -> CompiledRoute:
         rules=planned.reports,
         backends=_backends(planned, sources),
         warnings=warnings(planned, sources),
-        drills=_drills(planned, sources),
     )
 
 
 def _named(agent: AgentConfig, envoy: dict[str, Any], revision: str) -> tuple[AgentConfig, dict[str, Any]]:
     node = {**envoy["node"], "metadata": {"revision": revision}}
     return agent.model_copy(update={"revision": revision}), {**envoy, "node": node}
-
-
-def _drills(planned: Plan, sources: RouteSources) -> tuple[DrillRequest, ...]:
-    return tuple(
-        DrillRequest(
-            key=each.key,
-            rule=each.rule.name,
-            cut=each.cut,
-            left=each.left,
-            model=next(iter(each.rule.models), AUTO),
-            embeds=all(
-                set(sources.backends[backend.ref].spec.capabilities) == {Capability.EMBEDDING}
-                for backend in each.chain.backends
-            ),
-        )
-        for each in drills(planned.gateway)
-    )
 
 
 def _backends(planned: Plan, sources: RouteSources) -> tuple[BackendReport, ...]:

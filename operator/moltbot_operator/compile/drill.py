@@ -16,11 +16,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from moltbot_operator.compile.ir import Chain, Gateway, PlannedRule
+from moltbot_operator.compile.tasks import AUTO
 
-__all__ = ["DRILL_HEADER", "Drill", "drills"]
+__all__ = ["DRILL_HEADER", "LIST", "Drill", "drills"]
 
 DRILL_HEADER: Final = "x-moltbot-drill"
 """In test requests: the key of the drill to run; the answer repeats it. The public listener ignores it."""
+
+LIST: Final = "?"
+"""Key that is answered with the list of all drills: `{"drills": [DRILL, ...]}`, see Drill.shown."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,17 @@ class Drill:
     def left(self) -> tuple[str, ...]:
         """Labels of the backends that may serve, in order of the attempts."""
         return tuple(each.label for each in self.chain.backends if each.label not in self.cut)
+
+    def shown(self) -> dict[str, object]:
+        """As the list has it; `model`: what to ask for; `embeds`: whether for embeddings and not for chat."""
+        return {
+            "key": self.key,
+            "rule": self.rule.name,
+            "cut": self.cut,
+            "left": self.left,
+            "model": next(iter(self.rule.models), AUTO),
+            "embeds": all(backend.embeds for backend in self.chain.backends),
+        }
 
 
 def drills(gateway: Gateway) -> tuple[Drill, ...]:

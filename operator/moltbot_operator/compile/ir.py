@@ -106,6 +106,8 @@ class Backend:
     connect: timedelta
     first_byte: timedelta
     idle: timedelta
+    embeds: bool = False
+    """Whether it makes embeddings and nothing else."""
 
     @property
     def limit(self) -> int | None:

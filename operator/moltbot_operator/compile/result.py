@@ -6,7 +6,7 @@ from typing import Any, Literal
 from moltbot_agent.config import AgentConfig
 from moltbot_operator.compile.sources import BackendRef, Problem
 
-__all__ = ["BackendReport", "CompiledRoute", "DrillRequest", "Mount", "RuleReport"]
+__all__ = ["BackendReport", "CompiledRoute", "Mount", "RuleReport"]
 
 
 @dataclass(frozen=True)
@@ -50,23 +50,6 @@ class BackendReport:
 
 
 @dataclass(frozen=True)
-class DrillRequest:
-    """A test request that shows what happens with backends cut off; see drill.py."""
-
-    key: str
-    """Value of the header x-moltbot-drill."""
-    rule: str
-    cut: tuple[str, ...]
-    """Backends that are cut off, as x-moltbot-backend names them."""
-    left: tuple[str, ...]
-    """Backends that may serve."""
-    model: str
-    """Name to put into the request."""
-    embeds: bool
-    """Whether the rule's backends make embeddings and nothing else."""
-
-
-@dataclass(frozen=True)
 class CompiledRoute:
     """One immutable revision.
 
@@ -82,5 +65,3 @@ class CompiledRoute:
     rules: tuple[RuleReport, ...]
     backends: tuple[BackendReport, ...]
     warnings: tuple[Problem, ...] = ()
-    drills: tuple[DrillRequest, ...] = ()
-    """Where `rollout.testing.faultDrill` asks for them."""

@@ -71,8 +71,8 @@ class RequestsEvidence(_Said):
     unanswered: Count = 0
     """Of those, the ones without an answer: they have no latency."""
     buckets: Annotated[tuple[tuple[float | None, Count], ...], Field(max_length=64)] = ()
-    """Latency of good answers to the first byte of the body, all attempts in it: upper bound in seconds (None:
-    no bound), and requests up to it."""
+    """Latency of good answers to the first byte of the body, all attempts in it: upper bound in seconds
+    (None: no bound), and requests up to it."""
 
 
 class Evidence(_Said):

@@ -13,19 +13,20 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(Path(__file__).parent))
+
+from agent_environment import ENVIRONMENT, ROOT
+
 sys.path.insert(0, str(ROOT / "tests" / "provider"))
 
-from moltbot_agent.attempts import endpoint_metadata, histogram_settings, upstream_log  # noqa: E402
-from moltbot_agent.config import AgentConfig, ConsumerKeys, Consumers, Credential, pack  # noqa: E402
-from moltbot_agent.deliveries import Deliveries  # noqa: E402
-from moltbot_agent.envoy import arguments_for, binary  # noqa: E402
+from moltbot_agent.attempts import endpoint_metadata, histogram_settings, upstream_log
+from moltbot_agent.config import AgentConfig, ConsumerKeys, Consumers, Credential, pack
+from moltbot_agent.deliveries import Deliveries
+from moltbot_agent.envoy import arguments_for, binary
 
 HTTP = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 FILTERS = "type.googleapis.com/envoy.extensions.filters.http"
 UPSTREAM = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'tests' / 'provider'}"}
-ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)  # an image is compiled; here the first start compiles
 CONSUMERS_TEMPLATE = {
     "@type": f"{FILTERS}.api_key_auth.v3.ApiKeyAuth",
     "key_sources": [{"header": "Authorization"}],

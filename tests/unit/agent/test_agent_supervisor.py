@@ -7,7 +7,7 @@ import sys
 from datetime import timedelta
 
 import pytest
-from conftest import ENVIRONMENT
+from agent_environment import ENVIRONMENT
 
 RUN = """
 import signal, sys

@@ -13,12 +13,13 @@
 A request for one of 1,000 drawn rules thus costs the walk along the entry routes and one look into a map.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Final
 
 from moltbot_operator.compile import answers, operations
 from moltbot_operator.compile.answers import Answer
-from moltbot_operator.compile.drill import DRILL_HEADER, drills
+from moltbot_operator.compile.drill import DRILL_HEADER, LIST, drills
 from moltbot_operator.compile.envoy import names
 from moltbot_operator.compile.envoy.access import scope
 from moltbot_operator.compile.envoy.clusters import Chained
@@ -73,13 +74,16 @@ def _by_value(name: str, routes: dict[str, Json]) -> Json:
 
 def drill_map(gateway: Gateway, drilled: dict[str, Chained], otherwise: Json) -> Json:
     """As exact_map: the route of the drill that a request names, or the matcher `otherwise`."""
-    routes = {}
-    for each in drills(gateway):
+    if not gateway.drilled:
+        return otherwise
+    every = drills(gateway)
+    listed = json.dumps({"drills": [each.shown() for each in every]}, ensure_ascii=False)
+    routes = {LIST: answer({"prefix": "/"}, Answer(200, listed))}
+    routes[LIST]["response_headers_to_add"] = [header(DRILL_HEADER, LIST)]
+    for each in every:
         route = _sent({"prefix": "/"}, each.rule, drilled[each.key])
         route["response_headers_to_add"].append(header(DRILL_HEADER, each.key))
         routes[each.key] = route
-    if not routes:
-        return otherwise
     return {**_by_value(DRILL_HEADER, routes), "on_no_match": {"matcher": otherwise}}
 
 
