@@ -22,12 +22,17 @@ class _Model(BaseModel):
 
 
 class FetchedToken(_Model):
-    """OAuth 2.0 client credentials (RFC 6749 §4.4); the credential's `source` holds the client's secret."""
+    """OAuth 2.0 client credentials (RFC 6749 §4.4); the credential's `source` holds the client's secret.
+
+    Of a client that was registered for the gateway (RFC 7591) both identifier and secret change: then the
+    source is `{"client_id": str, "client_secret": str}`.
+    """
 
     kind: Literal["OAuth2"] = "OAuth2"
     url: str
     """The token endpoint."""
     client_id: str
+    """Used where the source does not say it."""
     authentication: Literal["ClientSecretBasic", "ClientSecretPost"] = "ClientSecretBasic"
     """How the client shows its secret (RFC 6749 §2.3.1)."""
     scopes: tuple[str, ...] = ()
@@ -61,6 +66,9 @@ class Credential(_Model):
     """`namespace/name` of the ModelBackend, for evidence and messages."""
     source: Path
     """File that holds the secret value alone (trailing newline ignored)."""
+    next: Path | None = None
+    """File with the value that is to come, where the credential is rotated: only held, so that evidence can
+    tell; it comes into use as `source`."""
     token: Annotated[FetchedToken | SignedToken, Field(discriminator="kind")] | None = None
     state: Path | None = None
     """With `token`: file in the same memory-backed folder that keeps the token and its end over a restart."""

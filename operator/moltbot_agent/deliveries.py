@@ -11,6 +11,7 @@ file is written before Envoy's and removed after it, so that an agent that dies 
 whose end is not known.
 """
 
+import contextlib
 import copy
 import logging
 from collections import defaultdict
@@ -26,7 +27,14 @@ from moltbot_agent.certificate import CertificateDelivery
 from moltbot_agent.clock import boot, offset
 from moltbot_agent.config import AgentConfig, Consumers, Credential, SignedToken
 from moltbot_agent.files import write_if_different
-from moltbot_agent.sources import Unusable, file_signature, folder_signature, read_folder, read_value
+from moltbot_agent.sources import (
+    Unusable,
+    file_signature,
+    folder_signature,
+    read_folder,
+    read_pem,
+    read_value,
+)
 from moltbot_agent.tokens import Issuance, Token, digest
 from moltbot_agent.verifier import VerifierDelivery
 
@@ -99,6 +107,17 @@ class CredentialState:
     """Signature of the source when it was last carried out; None = do it (again)."""
     issuance: Issuance | None = None
     """Where the credential is a token."""
+
+    def held(self) -> list[str]:
+        """What the mounted Secret has for it now; what can't be read or used is left out."""
+        credential = self.credential
+        signs = credential.token is not None and credential.token.kind == "JWT"
+        found = []
+        for path in (credential.source, credential.next):
+            if path is not None:
+                with contextlib.suppress(Unusable, OSError):
+                    found.append(read_pem(path) if signs else read_value(path))
+        return found
 
     @property
     def source_in_use(self) -> str | None:

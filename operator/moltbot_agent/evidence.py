@@ -6,7 +6,7 @@ The answer (JSON)::
      "envoy": {"live": bool, "revision": str|null, "version": str,   what Envoy itself runs, from its admin
                "uptimeS": int|null},
      "credentials": [{"backend": "namespace/name", "kind": "APIKey"|"OAuth2"|"JWT", "present": bool,
-                      "fingerprint": str|null, "notAfter": str|null}],
+                      "fingerprint": str|null, "held": [str], "notAfter": str|null}],
      "inFlight": int,                                              requests of clients; 0 without Envoy
      "attempts": [{"backend": "namespace/name", "ended": int,      since Envoy's start, of each backend that
                    "well": int, "unanswered": int, "refused": int,  was tried; see moltbot_agent.attempts
@@ -19,7 +19,7 @@ A fingerprint is the first 16 hexadecimal digits of HMAC-SHA256(evidence token, 
 newline), of the value that Envoy was given: who holds the Secret and the token can compare, nobody else
 learns anything. Where a token is sent it is that of the Secret's value by which the token was got (client
 secret, private key), and null while that is not known; `present` and `notAfter` (RFC 3339, its expiry) speak
-of the token.
+of the token. `held` are fingerprints of what the mounted Secret has for this credential, in use or not yet.
 """
 
 import hashlib
@@ -131,6 +131,7 @@ def _credential(state: CredentialState, token: bytes) -> dict[str, Any]:
         "kind": state.credential.token.kind if state.credential.token else "APIKey",
         "present": state.value is not None,
         "fingerprint": None if source is None else fingerprint(token, source),
+        "held": [fingerprint(token, value) for value in state.held()],
         "notAfter": None
         if issued is None
         else datetime.fromtimestamp(issued.not_after, UTC).isoformat(timespec="seconds"),

@@ -13,7 +13,16 @@ from urllib.parse import quote, urlencode
 
 from moltbot_agent.config import FetchedToken
 
-__all__ = ["ANSWER_BYTES", "DEFAULT_LIFE_S", "Grant", "Refused", "TokenRequest", "grant", "token_request"]
+__all__ = [
+    "ANSWER_BYTES",
+    "DEFAULT_LIFE_S",
+    "Grant",
+    "Refused",
+    "TokenRequest",
+    "client_of",
+    "grant",
+    "token_request",
+]
 
 ANSWER_BYTES: Final = 64 * 1024
 """Longest answer that is read; a token goes into a header, which is shorter."""
@@ -57,8 +66,20 @@ class Grant:
     life_s: float
 
 
-def token_request(wanted: FetchedToken, secret: str) -> TokenRequest:
+def client_of(wanted: FetchedToken, source: str) -> tuple[str, str]:
+    """Identifier and secret: both from a source that is an object with both, else it is the secret."""
+    if source.startswith("{"):
+        document = _object(source.encode())
+        if document is not None:
+            pair = document.get("client_id"), document.get("client_secret")
+            if isinstance(pair[0], str) and isinstance(pair[1], str):
+                return pair[0], pair[1]
+    return wanted.client_id, source
+
+
+def token_request(wanted: FetchedToken, source: str) -> TokenRequest:
     """The request for a token (RFC 6749 §4.4.2), form-encoded."""
+    client_id, secret = client_of(wanted, source)
     form = {"grant_type": "client_credentials"}
     if wanted.scopes:
         form["scope"] = " ".join(wanted.scopes)
@@ -66,10 +87,10 @@ def token_request(wanted: FetchedToken, secret: str) -> TokenRequest:
         form["audience"] = wanted.audience
     headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
     if wanted.authentication == "ClientSecretPost":
-        form |= {"client_id": wanted.client_id, "client_secret": secret}
+        form |= {"client_id": client_id, "client_secret": secret}
     else:
         # %20 and not + for a space: servers that decode a URL instead of a form understand it too
-        pair = f"{quote(wanted.client_id, safe='')}:{quote(secret, safe='')}"
+        pair = f"{quote(client_id, safe='')}:{quote(secret, safe='')}"
         headers["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
     return TokenRequest(headers, urlencode(form).encode())
 

@@ -41,6 +41,15 @@ COMPONENT_GATEWAY: Final = "gateway"
 
 COMPONENT_SIGNING_KEY: Final = "signing-key"
 
+COMPONENT_CREDENTIAL: Final = "credential"
+"""The Secret that gateways mount, of a credential that is rotated."""
+
+COMPONENT_CREDENTIAL_VERSION: Final = "credential-version"
+"""The immutable Secret of one version of it."""
+
+LABEL_VERSION: Final = "moltbot.io/credential-version"
+"""Version that such a Secret holds."""
+
 PORT_GATEWAY: Final = 8080
 """Envoy's public listener in the pod."""
 

@@ -30,8 +30,24 @@ class CredentialStatus(OpenModel):
     """Step of the rotation: Idle, Prepared, Issued, Verified, Distributed, Promoted, Overlap or Revoked."""
     pending_version: Line | None = None
     """Version that a running rotation prepares."""
+    previous_version: Line | None = None
+    """Version that was in use before, while it is still valid."""
     attempts: Count | None = None
-    """Attempts of the running rotation."""
+    """Rotations that failed since the last one that succeeded."""
+    retry_time: datetime | None = None
+    """Nothing that failed is tried again before."""
+    published_time: datetime | None = None
+    """Since when the pending version's public key is in the JWKS."""
+    overlap_end_time: datetime | None = None
+    """When the previous version may be revoked at the earliest."""
+    sweep_time: datetime | None = None
+    """When the issuer is asked for credentials of ours that nobody knows."""
+    answered_rotate_at: datetime | None = None
+    """The `rotateAt` that was carried out."""
+    urgent: bool | None = None
+    """Whether a compromised version is being replaced, which skips the overlap."""
+    reverted: bool | None = None
+    """Whether the rotation goes back to the previous version, since the new one is no longer taken."""
     message: Annotated[str, Text(4096, minimum=0)] | None = None
     """What the rotation waits for, or why it failed and what to do."""
 

@@ -55,7 +55,7 @@ def resolve(ref: BackendRef, sources: RouteSources) -> Backend | Problem:
         protocol=_protocol(spec, endpoint),
         model=spec.model,
         provider=provider_name(spec.provider),
-        credential=credential(ref, spec, sources.files),
+        credential=credential(ref, spec, sources.files, rotated=source.rotated),
         max_connections=None if limits is None else limits.max_connections,
         max_pending=None if limits is None else limits.max_pending_requests,
         rate=_rate(limits),

@@ -19,10 +19,35 @@ from moltbot_operator.compile.ir import UpstreamCredential
 from moltbot_operator.compile.result import Mount
 from moltbot_operator.compile.sources import BackendRef, Files
 
-__all__ = ["MANAGED_KEY", "credential", "jwks_name", "managed_secret", "secret_ref", "token_ca_mount"]
+__all__ = [
+    "MANAGED_KEY",
+    "ROTATED_KEY",
+    "ROTATED_NEXT",
+    "credential",
+    "jwks_name",
+    "managed_secret",
+    "rotated_secret",
+    "secret_ref",
+    "token_ca_mount",
+]
 
 MANAGED_KEY: Final = "key.pem"
 """Key in a managed signing key's Secret."""
+
+
+ROTATED_KEY: Final = "value"
+"""Key of the rotated credential's Secret with the value in use."""
+
+ROTATED_NEXT: Final = "next"
+"""Key in it with the value to come, while gateways are to hold that already."""
+
+
+def rotated_secret(backend: str) -> str:
+    """Name of the Secret that gateways mount once the operator rotates a backend's credential.
+
+    The name stays as the credential changes, so that its new value is no new revision.
+    """
+    return f"{backend}-credential"
 
 
 def managed_secret(backend: str, algorithm: str) -> str:
@@ -38,9 +63,14 @@ def jwks_name(backend: str) -> str:
     return f"{backend}-jwks"
 
 
-def secret_ref(backend: str, spec: ModelBackendSpec) -> SecretKeyRef | None:
-    """The Secret's key that the backend's credential comes from, and lies in its namespace; None for none."""
+def secret_ref(backend: str, spec: ModelBackendSpec, *, rotated: bool = False) -> SecretKeyRef | None:
+    """The Secret's key that the backend's credential comes from, and lies in its namespace; None for none.
+
+    `rotated`: the operator has taken it over.
+    """
     auth = spec.auth
+    if rotated:
+        return SecretKeyRef(name=rotated_secret(backend), key=ROTATED_KEY)
     match auth.type:
         case AuthType.API_KEY if auth.api_key is not None:
             return auth.api_key.secret_ref
@@ -52,9 +82,11 @@ def secret_ref(backend: str, spec: ModelBackendSpec) -> SecretKeyRef | None:
     return None
 
 
-def credential(ref: BackendRef, spec: ModelBackendSpec, files: Files) -> UpstreamCredential | None:
+def credential(
+    ref: BackendRef, spec: ModelBackendSpec, files: Files, *, rotated: bool = False
+) -> UpstreamCredential | None:
     """What the backend is sent."""
-    found = secret_ref(ref.name, spec)
+    found = secret_ref(ref.name, spec, rotated=rotated)
     if found is None:
         return None
     if spec.auth.oauth2 is not None:
@@ -63,8 +95,12 @@ def credential(ref: BackendRef, spec: ModelBackendSpec, files: Files) -> Upstrea
         token = _signed(spec.auth.jwt)
     else:
         sent = credential_header(spec)
-        return UpstreamCredential(sent.name, sent.prefix, ref.namespace, found.name, found.key)
-    return UpstreamCredential("authorization", "Bearer ", ref.namespace, found.name, found.key, token)
+        return UpstreamCredential(
+            sent.name, sent.prefix, ref.namespace, found.name, found.key, rotated=rotated
+        )
+    return UpstreamCredential(
+        "authorization", "Bearer ", ref.namespace, found.name, found.key, token, rotated=rotated
+    )
 
 
 def token_ca_mount(ref: BackendRef, spec: ModelBackendSpec) -> Mount | None:

@@ -13,7 +13,7 @@ from moltbot_agent.config import (
     Verifier,
 )
 from moltbot_operator.compile.backends import folder
-from moltbot_operator.compile.credentials import token_ca_mount
+from moltbot_operator.compile.credentials import ROTATED_NEXT, token_ca_mount
 from moltbot_operator.compile.envoy.access import KEYS, PROBE_KEY, key_template, keys_path, probe_template
 from moltbot_operator.compile.envoy.names import PUBLIC, upstream
 from moltbot_operator.compile.envoy.shown import CERTIFICATE, certificate_path
@@ -35,6 +35,7 @@ def agent_config(gateway: Gateway) -> AgentConfig:
             source=Path(files.credentials, credential.folder, credential.key),
             target=Path(files.run, "sds", f"{credential.resource}.json"),
             prefix=credential.prefix,
+            next=Path(files.credentials, credential.folder, ROTATED_NEXT) if credential.rotated else None,
             token=credential.token,
             state=Path(files.run, "tokens", f"{credential.resource}.json") if credential.token else None,
         )
@@ -105,9 +106,10 @@ def mounts(gateway: Gateway, sources: RouteSources) -> tuple[Mount, ...]:
         spec = sources.backends[backend.ref].spec
         own = folder(backend.ref)
         if (sent := backend.credential) is not None:
-            found.append(
-                Mount("Secret", sent.namespace, sent.secret, sent.key, "credential", sent.folder, sent.key)
-            )
+            found += [
+                Mount("Secret", sent.namespace, sent.secret, key, "credential", sent.folder, key)
+                for key in ((sent.key, ROTATED_NEXT) if sent.rotated else (sent.key,))
+            ]
         if (token_ca := token_ca_mount(backend.ref, spec)) is not None:
             found.append(token_ca)
         ca = spec.endpoint.tls.ca_ref if spec.endpoint and spec.endpoint.tls else None

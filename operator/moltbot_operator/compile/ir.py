@@ -62,6 +62,8 @@ class UpstreamCredential:
     secret: str
     key: str
     token: FetchedToken | SignedToken | None = None
+    rotated: bool = False
+    """The operator replaces it, and the Secret may also hold the value to come."""
 
     @property
     def resource(self) -> str:

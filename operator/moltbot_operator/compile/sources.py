@@ -44,6 +44,8 @@ class BackendSource:
     ref: BackendRef
     spec: ModelBackendSpec
     problem: Problem | None = None
+    rotated: bool = False
+    """The operator has taken the credential over: it is in a Secret of the operator's."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ Readers: people (`kubectl describe`), `kubectl wait`, and tools that use kstatus
 - Failed: Stalled is there: nothing changes until a person does something.
 """
 
-from moltbot_operator.conditions.backend import BackendFacts, backend_conditions
+from moltbot_operator.conditions.backend import BackendFacts, RotationFacts, backend_conditions
 from moltbot_operator.conditions.merge import Statement, Status, merge
 from moltbot_operator.conditions.reasons import ConditionType, Reason, known_reason
 from moltbot_operator.conditions.route import RouteFacts, route_conditions
@@ -17,6 +17,7 @@ __all__ = [
     "BackendFacts",
     "ConditionType",
     "Reason",
+    "RotationFacts",
     "RouteFacts",
     "Statement",
     "Status",

@@ -8,7 +8,7 @@ from moltbot_operator.conditions.merge import Statement, Status, sentence
 from moltbot_operator.conditions.reasons import ConditionType, Reason, known_reason
 from moltbot_operator.objectives import Verdict
 
-__all__ = ["BackendFacts", "backend_conditions"]
+__all__ = ["BackendFacts", "RotationFacts", "backend_conditions"]
 
 _CREDENTIAL_REASONS = {
     Reason.SECRET_NOT_FOUND,
@@ -16,6 +16,7 @@ _CREDENTIAL_REASONS = {
     Reason.SECRET_VALUE_UNUSABLE,
     Reason.NAME_TAKEN,
     Reason.APPLY_REJECTED,
+    Reason.CREDENTIAL_NOT_ISSUED,
 }
 
 _OBJECTIVES_REASONS = {
@@ -28,6 +29,19 @@ _OBJECTIVES_REASONS = {
     Verdict.THROUGHPUT_TOO_LOW: Reason.THROUGHPUT_TOO_LOW,
     Verdict.ACCURACY_TOO_LOW: Reason.ACCURACY_TOO_LOW,
 }
+
+
+@dataclass(frozen=True)
+class RotationFacts:
+    """How the rotation of a backend's credential stands.
+
+    `message`: what is in its way, where `failing`; else empty. `expired`: the version in use.
+    """
+
+    version: str
+    failing: bool = False
+    expired: bool = False
+    message: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,7 @@ class BackendFacts:
     needs_credential: bool
     objectives: tuple[Verdict, str] | None
     jwks: str | None = None
+    rotation: RotationFacts | None = None
 
 
 def backend_conditions(facts: BackendFacts) -> list[Statement]:
@@ -83,10 +98,17 @@ def _credential(facts: BackendFacts) -> Statement:
         reason = known_reason(problem.reason)
         if reason in _CREDENTIAL_REASONS:
             return Statement(kind, "False", reason, problem.message)
-    said = "The credential is in its Secret."
+    said, reason = "The credential is in its Secret.", Reason.CREDENTIAL_READY
     if facts.jwks is not None:
         said = f"A managed key signs the tokens: give the provider the JWKS of ConfigMap {facts.jwks}."
-    return Statement(kind, "True", Reason.CREDENTIAL_READY, said)
+    if (rotation := facts.rotation) is not None:
+        if rotation.expired:
+            message = f"Version {rotation.version} of the credential has expired. {rotation.message}".strip()
+            return Statement(kind, "False", Reason.CREDENTIAL_EXPIRED, message)
+        if rotation.failing:
+            reason = Reason.ROTATION_FAILING
+            said = f"Version {rotation.version} works, and replacing it fails: {rotation.message}"
+    return Statement(kind, "True", reason, said)
 
 
 def _objectives(facts: BackendFacts) -> Statement:

@@ -69,6 +69,12 @@ class Reason(StrEnum):
 
     CREDENTIAL_READY = "CredentialReady"
     """The credential is in its Secret."""
+    CREDENTIAL_NOT_ISSUED = "CredentialNotIssued"
+    """The operator is having the first credential made; status.credential.message says how it stands."""
+    ROTATION_FAILING = "RotationFailing"
+    """The credential works, and replacing it fails: status.credential.message says why and what to do."""
+    CREDENTIAL_EXPIRED = "CredentialExpired"
+    """The credential's end has come, and no other could be had."""
     NO_CREDENTIAL_NEEDED = "NoCredentialNeeded"
     """auth.type is None."""
     NO_OBJECTIVES = "NoObjectives"

@@ -33,6 +33,9 @@ class Cluster(Protocol):
     async def apply_status(self, kind: Kind, namespace: str, name: str, status: Manifest) -> Manifest:
         """JSON merge patch of the status subresource (RFC 7386: null removes, lists are replaced)."""
 
+    async def merge(self, kind: Kind, namespace: str, name: str, patch: Manifest) -> Manifest:
+        """JSON merge patch of an object."""
+
     async def create(self, manifest: Manifest) -> Manifest:
         """A new object; Conflict if there is one of this name."""
 

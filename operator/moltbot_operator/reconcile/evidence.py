@@ -36,8 +36,12 @@ class EnvoyEvidence(_Said):
 class CredentialEvidence(_Said):
     """Whether a backend's credential is in its place in the pod."""
 
-    backend: str
+    backend: Annotated[str, Field(max_length=320)]
     present: bool
+    fingerprint: str | None = None
+    """Of the value in use; see :mod:`moltbot_agent.evidence`."""
+    held: Annotated[tuple[str, ...], Field(max_length=8)] = ()
+    """Of the values that the pod has."""
 
 
 Count = Annotated[int, Field(ge=0, le=2**53)]

@@ -3,10 +3,11 @@
 import asyncio
 from dataclasses import dataclass
 
-from moltbot_operator.api import Consumer, MoltBotRouteSpec
+from moltbot_operator.api import Consumer, ModelBackendSpec, MoltBotRouteSpec
 from moltbot_operator.compile.sources import BackendRef, BackendSource, ConsumerSource, Problem, RouteSources
 from moltbot_operator.conditions import Reason
 from moltbot_operator.kube.cache import Cache
+from moltbot_operator.kube.cluster import Manifest
 from moltbot_operator.kube.kinds import CONFIG_MAP, MODEL_BACKEND, NAMESPACE, SECRET
 from moltbot_operator.reconcile.contents import Contents, ContentsMemo
 from moltbot_operator.reconcile.loops import loop_problem
@@ -22,7 +23,7 @@ from moltbot_operator.reconcile.problems import (
 )
 from moltbot_operator.reconcile.specs import BackendSpecs
 
-__all__ = ["Gathered", "Gatherer", "named_backends"]
+__all__ = ["Gathered", "Gatherer", "is_rotated", "named_backends"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,15 @@ def named_backends(spec: MoltBotRouteSpec, namespace: str) -> list[BackendRef]:
     ]
     names += [name for consumer in spec.consumers for name in consumer.backends]
     return list(dict.fromkeys(BackendRef.parse(name, namespace) for name in names))
+
+
+def is_rotated(manifest: Manifest, spec: ModelBackendSpec) -> bool:
+    """Whether the operator has taken the backend's credential over.
+
+    The Secret that gateways mount then is written before the status says so.
+    """
+    status = (manifest.get("status") or {}).get("credential") or {}
+    return spec.rotation is not None and status.get("version") is not None
 
 
 class Gatherer:
@@ -97,9 +107,10 @@ class Gatherer:
             return BackendSource(ref, parsed.spec, Problem(Reason.BACKEND_NOT_ACCEPTED, message))
         if problem := loop_problem(self._cache, self._specs, route, ref, parsed.spec):
             return BackendSource(ref, parsed.spec, problem)
-        found = await self.places(ref.namespace, backend_places(parsed.spec))
-        problems = backend_problems(ref, parsed.spec, found)
-        return BackendSource(ref, parsed.spec, problems[0] if problems else None)
+        rotated = is_rotated(manifest, parsed.spec)
+        found = await self.places(ref.namespace, backend_places(parsed.spec, rotated=rotated))
+        problems = backend_problems(ref, parsed.spec, found, rotated=rotated)
+        return BackendSource(ref, parsed.spec, problems[0] if problems else None, rotated)
 
     async def _consumer(self, consumer: Consumer, namespace: str) -> tuple[ConsumerSource, Problem | None]:
         """A consumer is usable as long as one of its keys is. What a URL answers is only known to Envoy."""

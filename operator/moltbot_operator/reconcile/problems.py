@@ -9,7 +9,9 @@ from moltbot_operator.api import (
     CaRef,
     ConfigMapKeyRef,
     ConsumerAPIKey,
+    IssuerType,
     ModelBackendSpec,
+    SecretKeyRef,
 )
 from moltbot_operator.compile.credentials import secret_ref
 from moltbot_operator.compile.sources import BackendRef, Problem
@@ -39,10 +41,13 @@ Place = tuple[str, str]
 """`Secret` or `ConfigMap`, and a name in the namespace at hand."""
 
 
-def backend_places(spec: ModelBackendSpec) -> list[Place]:
-    """Secrets and ConfigMaps that a backend names, all in its own namespace."""
+def backend_places(spec: ModelBackendSpec, *, rotated: bool = False) -> list[Place]:
+    """Secrets and ConfigMaps that a backend names, all in its own namespace.
+
+    `rotated`: the operator has taken the credential over, and needs no longer what the spec names.
+    """
     places: list[Place] = []
-    if not _managed(spec) and (secret := secret_ref("", spec)) is not None:
+    if not rotated and not _managed(spec) and (secret := secret_ref("", spec)) is not None:
         places.append(("Secret", secret.name))
     if spec.auth.oauth2 and (token_ca := spec.auth.oauth2.ca_ref):
         places.append((str(token_ca.kind), token_ca.name))
@@ -52,11 +57,20 @@ def backend_places(spec: ModelBackendSpec) -> list[Place]:
 
 
 def backend_problems(
-    ref: BackendRef, spec: ModelBackendSpec, found: Mapping[Place, Contents | None]
+    ref: BackendRef,
+    spec: ModelBackendSpec,
+    found: Mapping[Place, Contents | None],
+    *,
+    rotated: bool = False,
 ) -> list[Problem]:
     """Missing or unusable references of a backend, the credential's first."""
     problems: list[Problem | None] = []
-    if not _managed(spec) and (secret := secret_ref(ref.name, spec)) is not None:
+    secret = None if _managed(spec) else secret_ref(ref.name, spec)
+    if spec.rotation is not None and not rotated and not _managed(spec):
+        there = secret is not None and found.get(("Secret", secret.name)) is not None
+        problems.append(None if there else _not_issued(ref, spec.rotation.issuer.type, secret))
+        secret = secret if there else None
+    if not rotated and secret is not None:
         place = ("Secret", secret.name)
         contents, field = found.get(place), f"ModelBackend {ref}: spec.auth.{_FIELDS[spec.auth.type]}"
         if spec.auth.jwt and contents is not None:
@@ -67,6 +81,17 @@ def backend_problems(
     if spec.endpoint and spec.endpoint.tls and (ca := spec.endpoint.tls.ca_ref):
         problems.append(_ca_problem(f"ModelBackend {ref}: spec.endpoint.tls.caRef", ref, ca, found))
     return [problem for problem in problems if problem]
+
+
+def _not_issued(ref: BackendRef, issuer: IssuerType, secret: SecretKeyRef | None) -> Problem:
+    if issuer is IssuerType.EXTERNAL and secret is not None:
+        message = (
+            f"ModelBackend {ref}: Secret {ref.namespace}/{secret.name} does not exist yet: whoever fills it "
+            f"must write key {secret.key}."
+        )
+        return Problem(Reason.SECRET_NOT_FOUND, message)
+    message = f"ModelBackend {ref}: its first credential is being issued: see status.credential.message."
+    return Problem(Reason.CREDENTIAL_NOT_ISSUED, message)
 
 
 def _managed(spec: ModelBackendSpec) -> bool:

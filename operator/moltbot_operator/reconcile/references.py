@@ -11,9 +11,9 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from moltbot_operator.api import JWTAlgorithm
-from moltbot_operator.compile.credentials import jwks_name, managed_secret
+from moltbot_operator.compile.credentials import jwks_name, managed_secret, rotated_secret
 from moltbot_operator.compile.sources import BackendRef
-from moltbot_operator.constants import LABEL_ROUTE
+from moltbot_operator.constants import LABEL_BACKEND, LABEL_ROUTE
 from moltbot_operator.kube.cache import Cache
 from moltbot_operator.kube.cluster import Manifest
 from moltbot_operator.kube.kinds import (
@@ -68,6 +68,8 @@ class References:
             keys |= self.crossing.get(name, set())
         else:
             keys |= {Key("Route", namespace, route) for route in _owners(manifest)}
+            if (label := (meta.get("labels") or {}).get(LABEL_BACKEND)) and kind == SECRET:
+                keys.add(Key("Backend", namespace, label))
         if kind in {SECRET, CONFIG_MAP}:
             users = self.users_of.get((kind, namespace, name), set())
             keys |= users
@@ -174,6 +176,18 @@ def _route_places(manifest: Manifest | None) -> set[Place]:
     return places
 
 
+def _rotation_secrets(manifest: Mapping[str, Any], rotation: Mapping[str, Any]) -> Iterator[str]:
+    """What gateways mount, and what the issuer is called with."""
+    yield rotated_secret(manifest["metadata"]["name"])
+    issuer = rotation.get("issuer") or {}
+    for secret in (
+        (issuer.get("webhook") or {}).get("secretRef"),
+        (issuer.get("dynamicRegistration") or {}).get("initialAccessTokenRef"),
+    ):
+        if secret:
+            yield secret["name"]
+
+
 def _backend_places(manifest: Manifest | None) -> set[Place]:
     if manifest is None:
         return set()
@@ -194,6 +208,8 @@ def _backend_places(manifest: Manifest | None) -> set[Place]:
         name = manifest["metadata"]["name"]
         places.add((SECRET, namespace, managed_secret(name, jwt.get("algorithm") or JWTAlgorithm.ES256)))
         places.add((CONFIG_MAP, namespace, jwks_name(name)))
+    if (rotation := spec.get("rotation")) is not None:
+        places |= {(SECRET, namespace, each) for each in _rotation_secrets(manifest, rotation)}
     for ca in (oauth2.get("caRef"), ((spec.get("endpoint") or {}).get("tls") or {}).get("caRef")):
         if ca:
             kind = SECRET if ca.get("kind") == "Secret" else CONFIG_MAP

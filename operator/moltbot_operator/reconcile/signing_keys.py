@@ -8,6 +8,10 @@
 Both belong to the ModelBackend and go with it. A crash between the two writes leaves a key that the next call
 publishes; a Secret that somebody deletes is made anew, with another key. After a change of the algorithm the
 old key stays published, since tokens that it signed are still on their way.
+
+Where `spec.rotation` has taken the key over, each version is in a Secret of its own (reconcile/rotation), and
+the JWKS has the public halves of all of them: the one to come before it signs, the one before until no token
+of it can be on its way.
 """
 
 import asyncio
@@ -20,10 +24,10 @@ from typing import Any, Final
 
 import orjson
 
-from moltbot_agent.signing import new_key, public_jwk
+from moltbot_agent.signing import new_key, public_jwk, suitable_algorithms
 from moltbot_agent.sources import Unusable
 from moltbot_operator.api import JWTAlgorithm, ModelBackendSpec
-from moltbot_operator.compile.credentials import MANAGED_KEY, jwks_name, managed_secret
+from moltbot_operator.compile.credentials import MANAGED_KEY, ROTATED_KEY, jwks_name, managed_secret
 from moltbot_operator.compile.sources import Problem
 from moltbot_operator.conditions import Reason
 from moltbot_operator.constants import (
@@ -41,11 +45,15 @@ from moltbot_operator.kube.cluster import Cluster, Manifest
 from moltbot_operator.kube.kinds import CONFIG_MAP, MODEL_BACKEND, SECRET, Kind
 from moltbot_operator.reconcile.announce import Announcement
 from moltbot_operator.reconcile.apply import REJECTIONS, TAKEN_AGAIN
+from moltbot_operator.reconcile.rotation.versions import versions_of
 
 __all__ = ["JWKS_KEY", "ManagedKey", "SigningKeys"]
 
 JWKS_KEY: Final = "jwks.json"
 """Key of the ConfigMap."""
+
+MOST_PUBLICS: Final = 10_000
+"""Public keys that are remembered, since each takes a millisecond to find."""
 
 GOING_AGAIN: Final = timedelta(seconds=1)
 """How soon to look whether an object that is on its way out has gone."""
@@ -74,18 +82,28 @@ class SigningKeys:
     def __init__(self, cluster: Cluster, cache: Cache) -> None:
         self._cluster = cluster
         self._cache = cache
+        self._publics: dict[str, dict[str, Any]] = {}
 
-    async def ensure(self, backend: Manifest, spec: ModelBackendSpec) -> ManagedKey | None:
+    async def ensure(
+        self, backend: Manifest, spec: ModelBackendSpec, *, rotated: bool = False
+    ) -> ManagedKey | None:
         """See to the backend's key; None if it has no managed one.
 
-        ClusterError if the API server does not answer: the queue tries again.
+        With `rotated` only to the JWKS: keys are made by the rotation. ClusterError if the API server does
+        not answer: the queue tries again.
         """
         if spec.auth.jwt is None or not spec.auth.jwt.signing_key.managed:
             return None
         made: list[Announcement] = []
+        algorithm = spec.auth.jwt.algorithm
         try:
-            secret = await self._secret(backend, spec.auth.jwt.algorithm, made)
-            name = await self._publish(backend, spec.auth.jwt.algorithm, secret)
+            if rotated:
+                keys = [key for _, key in sorted((await self._versions(backend)).items())]
+            else:
+                secret = await self._secret(backend, algorithm, made)
+                secrets = {algorithm: secret, **await self._earlier(backend, algorithm)}
+                keys = [await _public(secrets[each], each) for each in JWTAlgorithm if each in secrets]
+            name = await self._publish(backend, keys)
         except _Blocked as blocked:
             return ManagedKey(None, blocked.problem, blocked.again, made[0] if made else None)
         except ClusterError as error:
@@ -118,10 +136,35 @@ class SigningKeys:
         _require_ownership(backend, live, SECRET)
         return live
 
-    async def _publish(self, backend: Manifest, algorithm: JWTAlgorithm, secret: Manifest) -> str:
+    async def published_versions(self, backend: Manifest) -> frozenset[str]:
+        """Versions of a rotated key that are in the JWKS as it is."""
         meta = backend["metadata"]
-        secrets = {algorithm: secret, **await self._earlier(backend, algorithm)}
-        jwks = {"keys": [await _public(secrets[each], each) for each in JWTAlgorithm if each in secrets]}
+        live = await self._live(CONFIG_MAP, meta["namespace"], jwks_name(meta["name"]))
+        try:
+            document = orjson.loads(((live or {}).get("data") or {}).get(JWKS_KEY, "{}"))
+            kids = {key.get("kid") for key in document.get("keys") or []}
+        except (orjson.JSONDecodeError, AttributeError, TypeError):
+            return frozenset()
+        keys = await self._versions(backend)
+        return frozenset(version for version, key in keys.items() if key["kid"] in kids)
+
+    async def _versions(self, backend: Manifest) -> dict[str, dict[str, Any]]:
+        """The public halves of a rotated key's versions."""
+        meta, found = backend["metadata"], {}
+        for version, secret in versions_of(self._cache).of(meta["namespace"], meta["name"]).items():
+            if not _owned(backend, secret):
+                continue
+            uid = secret["metadata"]["uid"]
+            if uid not in self._publics:
+                if len(self._publics) >= MOST_PUBLICS:
+                    self._publics.clear()
+                self._publics[uid] = await asyncio.to_thread(_public_of, secret)
+            found[version] = self._publics[uid]
+        return found
+
+    async def _publish(self, backend: Manifest, keys: list[dict[str, Any]]) -> str:
+        meta = backend["metadata"]
+        jwks = {"keys": keys}
         text = orjson.dumps(jwks, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode()
         name = jwks_name(meta["name"])
         live = await self._live(CONFIG_MAP, meta["namespace"], name)
@@ -170,6 +213,12 @@ async def _public(secret: Manifest, algorithm: JWTAlgorithm) -> dict[str, Any]:
             "to have a new one made."
         )
         raise _Blocked(Problem(Reason.SECRET_VALUE_UNUSABLE, message)) from error
+
+
+def _public_of(secret: Manifest) -> dict[str, Any]:
+    """The public half of a version's key; its Secret is our own and never changes."""
+    pem = b64decode(secret["data"][ROTATED_KEY]).decode("ascii")
+    return public_jwk(pem, suitable_algorithms(pem)[0])
 
 
 def _labels(backend: Manifest) -> dict[str, str]:

@@ -127,8 +127,10 @@ class Surroundings:
 class Driver:
     """One credential's rotation."""
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, around: Surroundings, *, hurry: bool = False) -> None:
+        """`hurry`: what is asked for has just changed, so what failed is tried again at once."""
         self._around = around
+        self._hurry = hurry
         self._state: State | None = None
         self._overdue_since: datetime | None = None
 
@@ -138,7 +140,10 @@ class Driver:
         MoltBotError where the store fails: call again later.
         """
         state, self._state = self._state, None  # read anew after an error in between
-        state = state or await self._around.store.load()
+        if state is None:
+            state = await self._around.store.load()
+            if self._hurry:
+                state, self._hurry = replace(state, retry=None), False
         for _ in range(MOST_STEPS):
             now = self._around.clock()
             facts = await self._facts(state, policy, now)
@@ -218,6 +223,9 @@ class Driver:
         if found is None:
             return Waiting("the credential that the spec names is gone")
         await self._around.store.put(version, found)
+        await self._around.store.mount(
+            Mounted(version)
+        )  # gateways look for it once the state names a version
         return Done(found.not_after)
 
     async def _issue(self, version: str, state: State) -> Outcome:

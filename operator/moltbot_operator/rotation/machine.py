@@ -72,7 +72,8 @@ def decide(state: State, view: View) -> Step:
     facts, policy, now = view.facts, view.policy, view.now
     state = _leaked(clamp(state, policy, now), policy, now)
     given = facts.mounted.value
-    if state.version is None and given is not None and given in facts.stored:
+    idle = state.phase is Phase.IDLE
+    if idle and state.version is None and given is not None and given in facts.stored:
         # The status was lost: gateways use this one.
         due = state.due or next_due(policy, now, facts.stored[given])
         return Step(replace(state, version=given, rotated=state.rotated or now, due=due))
@@ -235,6 +236,9 @@ def _issued(state: State, view: View) -> Step:
 
 
 def _verified(state: State, view: View) -> Step:
+    first = Mounted(state.pending)
+    if state.version is None and view.facts.mounted != first:
+        return Step(state, Mount(first))  # gateways look for it once the state names a version
     if state.urgent or state.version is None or state.version not in view.facts.stored:
         return Step(promote(state, view))
     return Step(replace(state, phase=Phase.DISTRIBUTED, tries=0, retry=None))
@@ -274,7 +278,8 @@ def _overlap(state: State, view: View) -> Step:
 
 
 def _revoked(state: State, view: View) -> Step:
-    if state.previous is None:
+    if state.previous is None or state.previous == state.version:
+        state = replace(state, previous=None)
         rest = replace(state, phase=Phase.IDLE, until=None, tries=0, urgent=False, reverted=False)
         if state.reverted:
             return Step(replace(rest, retry=view.now + pause(state.attempts, FIRST_PAUSE)))

@@ -84,8 +84,11 @@ def _issued(state: State, outcome: Outcome, now: datetime) -> State:
 
 def _failed(state: State, outcome: Outcome, now: datetime) -> State:
     """The rotation failed before Promoted."""
-    attempts = state.attempts + 1
     retry_after = outcome.retry_after if isinstance(outcome, Failed) else None
+    if retry_after is not None and isinstance(outcome, Failed) and outcome.failure is Failure.NOTHING:
+        # A queue before a busy issuer is no failure.
+        return replace(state, tries=state.tries + 1, retry=now + retry_after, message=outcome.message)
+    attempts = state.attempts + 1
     given_up = discard(state, _words(outcome))
     return replace(given_up, attempts=attempts, retry=now + pause(attempts, FIRST_PAUSE, retry_after))
 

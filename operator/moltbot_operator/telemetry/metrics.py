@@ -23,6 +23,7 @@ from moltbot_operator.kube.events import EventRecorder
 from moltbot_operator.kube.kinds import KINDS
 from moltbot_operator.kube.queue import Key, Outcome, Queue
 from moltbot_operator.settings import product_version
+from moltbot_operator.telemetry.credentials import CredentialsCollector
 from moltbot_operator.telemetry.objectives import ObjectivesCollector
 from moltbot_operator.telemetry.rollouts import PhasesCollector, RolloutMetrics
 
@@ -107,6 +108,7 @@ class Metrics:
         self.registry.register(_Sizes(cache, queue, events))
         self.registry.register(ObjectivesCollector(cache))
         self.registry.register(PhasesCollector(cache))
+        self.registry.register(CredentialsCollector(cache))
 
     def render(self) -> bytes:
         """The text exposition format, version 0.0.4."""

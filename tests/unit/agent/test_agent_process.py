@@ -77,7 +77,7 @@ async def test_envoy_starts_without_the_secret_and_picks_it_up(make_gateway, cli
                 assert await ask(client, gateway) == 401
                 assert one.requests.total == 0
                 seen = await evidence(client, gateway)
-                nothing = {"present": False, "fingerprint": None, "notAfter": None}
+                nothing = {"present": False, "fingerprint": None, "held": [], "notAfter": None}
                 assert seen["credentials"] == [{"backend": "team/one", "kind": "APIKey", **nothing}]
                 assert "does not exist" in seen["problems"][0]
                 gateway.secret("credentials/one", {"token": "late"})

@@ -132,3 +132,16 @@ def test_a_run_has_every_effect() -> None:
         "gateways.ask",
         "keys.publish",
     }
+
+
+@pytest.mark.parametrize("fault", DEATHS)
+@pytest.mark.parametrize("number", range(16))
+@pytest.mark.parametrize("kind", ["Webhook", "DynamicRegistration", "ManagedKey"])
+def test_the_first_credential_is_made_where_there_is_none(kind: Kind, number: int, fault: Fault) -> None:
+    world = World(kind, policy=policy(kind), bootstrap=None)
+    world.fault = lambda at, _: fault if at == number else ""
+    run(world, lambda: world.settled() and world.given(1)[0] is not None)
+    used, _ = world.given(0)
+    assert used in world.valid
+    if kind == "Webhook":
+        assert world.valid == [used]

@@ -1,0 +1,39 @@
+"""What a backend's spec asks of its rotation (pure)."""
+
+from datetime import timedelta
+from typing import Final
+
+from moltbot_operator.api import IssuerType, ManagedKey, ModelBackendSpec
+from moltbot_operator.api.rotation import Rotation
+from moltbot_operator.rotation.state import Policy
+from moltbot_operator.rotation.timing import share_of
+
+__all__ = ["PROPAGATION", "SKEW", "policy_of"]
+
+PROPAGATION: Final = timedelta(seconds=30)
+"""How long a written JWKS may take to be what is served."""
+
+SKEW: Final = timedelta(minutes=1)
+"""How far a verifier's clock may be from ours."""
+
+
+def policy_of(spec: ModelBackendSpec, rotation: Rotation, uid: str) -> Policy:
+    """Of a backend with this uid."""
+    managed = rotation.issuer.type is IssuerType.MANAGED_KEY
+    settle = keep = timedelta(0)
+    if managed and spec.auth.jwt is not None:
+        cached = (rotation.issuer.managed_key or ManagedKey()).cache_max_age
+        settle = cached + PROPAGATION
+        keep = spec.auth.jwt.ttl + cached + SKEW
+    return Policy(
+        interval=rotation.interval,
+        overlap=rotation.overlap,
+        longest=spec.timeouts.connect + spec.timeouts.first_byte,
+        settle=settle,
+        keep=keep,
+        managed=managed,
+        external=rotation.issuer.type is IssuerType.EXTERNAL,
+        rotate_at=rotation.rotate_at,
+        compromised=rotation.compromised,
+        share=share_of(uid),
+    )
