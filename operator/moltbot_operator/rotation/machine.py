@@ -76,7 +76,9 @@ def decide(state: State, view: View) -> Step:
     if idle and state.version is None and given is not None and given in facts.stored:
         # The status was lost: gateways use this one.
         due = state.due or next_due(policy, now, facts.stored[given])
-        return Step(replace(state, version=given, rotated=state.rotated or now, due=due))
+        answered = policy.rotate_at if _asked(state, policy, now) else state.answered
+        found = replace(state, version=given, rotated=state.rotated or now, due=due, answered=answered)
+        return Step(found)
     if (
         state.phase in BEFORE_PROMOTED
         and state.phase is not Phase.PREPARED

@@ -56,7 +56,9 @@ class World:
 
     kind: Kind = "Webhook"
     fault: Callable[[int, str], Fault] = lambda _, __: ""
-    now: datetime = START
+    real: datetime = START
+    skew: timedelta = timedelta(0)
+    """How far the operator's clock is from the real time."""
     keys: dict[str, Key] = field(default_factory=dict)
     state: State = field(default_factory=State)
     stored: dict[str, Credential] = field(default_factory=dict)
@@ -84,6 +86,11 @@ class World:
             self.keys["bootstrap"] = Key("bootstrap", "", self.bootstrap)
             self.taken.add(self.bootstrap)
 
+    @property
+    def now(self) -> datetime:
+        """As the operator's clock shows it."""
+        return self.real + self.skew
+
     # what happens to each call
 
     async def _hit(self, name: str, effect: Callable[[], object]) -> None:
@@ -102,7 +109,7 @@ class World:
             before = set(self.keys)
             effect()
             for id_ in set(self.keys) - before:
-                self._late.append((self.now + timedelta(minutes=2), self.keys.pop(id_)))
+                self._late.append((self.real + timedelta(minutes=2), self.keys.pop(id_)))
             raise Unclear("cut (made up)")
         effect()
         self.check()
@@ -113,7 +120,7 @@ class World:
 
     def _arrive(self) -> None:
         for due, key in list(self._late):
-            if due <= self.now:
+            if due <= self.real:
                 self.keys[key.id] = key
                 self._late.remove((due, key))
 
@@ -172,9 +179,9 @@ class World:
         if self.kind != "ManagedKey":
             return True
         read, known = self._verifier
-        if not self.caches_jwks or self.now - read >= self.policy.settle:
+        if not self.caches_jwks or self.real - read >= self.policy.settle:
             known = self._jwks
-            self._verifier = (self.now, known)
+            self._verifier = (self.real, known)
         return value in known or value == BOOTSTRAP
 
     # the store
@@ -211,13 +218,13 @@ class World:
             assert value in self.taken, "an unverified credential came into use"
             self.promoted_values.append(value)
         self.mounted_now = mounted
-        self._mounts.append((self.now, mounted))
+        self._mounts.append((self.real, mounted))
 
     # gateways, which pick up what is mounted one after the other
 
     def given(self, gateway: int) -> tuple[str | None, str | None]:
         """What a gateway uses and what it holds."""
-        known = [m for at, m in self._mounts if self.now - at >= PICK_UP * (gateway + 1)]
+        known = [m for at, m in self._mounts if self.real - at >= PICK_UP * (gateway + 1)]
         mounted = known[-1] if known else Mounted()
         values = (mounted.value, mounted.next)
         return tuple(self._values.get(each or "") for each in values)  # type: ignore[return-value]
@@ -287,7 +294,7 @@ class World:
 
     async def live(self, until: Callable[[], bool], most: timedelta = timedelta(days=2)) -> None:
         """Time passes, operators die and come back, until it is so; AssertionError if it takes too long."""
-        end, driver = self.now + most, self.driver()
+        end, driver = self.real + most, self.driver()
         for _ in range(3000):
             pause = timedelta(seconds=1)
             try:
@@ -299,10 +306,10 @@ class World:
                 driver = self.driver()
             except ClusterError:
                 pass
-            self.now += min(pause, timedelta(hours=6))
+            self.real += min(pause, timedelta(hours=1))
             self._arrive()
             self.check()
-            assert self.now < end, f"not within {most}: {self.state}"
+            assert self.real < end, f"not within {most}: {self.state}"
         raise AssertionError(f"goes round and round: {self.state}")
 
     @property
