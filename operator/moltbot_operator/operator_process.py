@@ -120,7 +120,11 @@ async def run(
                 background = Background(queue.add)
                 stack.push_async_callback(background.close)
                 reconcilers = partial(
-                    _reconcilers, ports=ports, background=background, observe_rollout=metrics.rollouts.step
+                    _reconcilers,
+                    stack=stack,
+                    ports=ports,
+                    background=background,
+                    observe_rollout=metrics.rollouts.step,
                 )
             works = reconcilers(cluster, cache, evidence, _utc_now, settings)
             await leader.lead(works)
@@ -179,15 +183,26 @@ def _affected() -> Affected:
     return affected
 
 
-def _reconcilers(
-    cluster: Cluster, cache: Cache, evidence: Any, clock: Clock, settings: Settings, **rollouts: Any
+def _reconcilers(  # noqa: PLR0913 - everything that all reconcilers need
+    cluster: Cluster,
+    cache: Cache,
+    evidence: Any,
+    clock: Clock,
+    settings: Settings,
+    *,
+    stack: AsyncExitStack,
+    **rollouts: Any,
 ) -> Mapping[str, Work]:
+    from moltbot_operator.providers.issuers import Issuers  # noqa: PLC0415
     from moltbot_operator.reconcile.backend import BackendReconciler  # noqa: PLC0415
     from moltbot_operator.reconcile.route import RouteReconciler  # noqa: PLC0415
 
+    backends = BackendReconciler(cluster, cache, evidence, clock, settings, issuers=Issuers().open)
+    if backends.rotations is not None:
+        stack.push_async_callback(backends.rotations.close)
     return {
         "Route": RouteReconciler(cluster, cache, evidence, clock, settings, **rollouts).reconcile,
-        "Backend": BackendReconciler(cluster, cache, evidence, clock, settings).reconcile,
+        "Backend": backends.reconcile,
     }
 
 

@@ -81,6 +81,12 @@ CONFIG_MAP = {
     "data": {"x": "y"},
 }
 
+UNROTATABLE = {
+    "type": "JWT",
+    "jwt": {"issuer": "i", "subject": "s", "audience": "a", "signingKey": {"managed": True}},
+}
+"""With an External issuer: the operator would make a key that somebody else is to fill."""
+
 CASES = {
     # a backend
     "backend without credential": on_backend("b-none", "CredentialReady", "True", "NoCredentialNeeded"),
@@ -168,9 +174,9 @@ CASES = {
         "Accepted",
         "False",
         "NotSupportedYet",
-        "spec.rotation",
-        auth=api_key("s-good"),
-        rotation={"interval": "72h", "issuer": {"type": "External"}},
+        "spec.rotation.issuer.type",
+        auth=UNROTATABLE,
+        rotation={"issuer": {"type": "External"}},
     ),
     "objectives without traffic": on_backend(
         "b13",
@@ -225,8 +231,8 @@ CASES = {
         backend(
             NS,
             "b-limited",
-            auth=api_key("s-good"),
-            rotation={"interval": "72h", "issuer": {"type": "External"}},
+            auth=UNROTATABLE,
+            rotation={"issuer": {"type": "External"}},
         ),
     ),
     "backend without its secret": unresolved(

@@ -11,6 +11,7 @@ from moltbot_operator.api.backend import ModelBackendSpec
 from moltbot_operator.api.consumer import Consumer
 from moltbot_operator.api.model import ApiModel
 from moltbot_operator.api.rollout import Rollout
+from moltbot_operator.api.rotation import IssuerType
 from moltbot_operator.api.route import MoltBotRouteSpec
 from moltbot_operator.api.rule import Rule
 
@@ -22,10 +23,14 @@ __all__ = ["unsupported_backend", "unsupported_route"]
 
 def unsupported_backend(spec: ModelBackendSpec) -> list[str]:
     """Fields used by a backend that are not implemented yet, as in `rotation`."""
-    found = []
-    if spec.rotation is not None:
-        found.append("rotation")
-    return found
+    if spec.rotation is None or spec.auth.jwt is None:
+        return []
+    issuer, managed = spec.rotation.issuer.type, spec.auth.jwt.signing_key.managed
+    if issuer not in {IssuerType.MANAGED_KEY, IssuerType.EXTERNAL} or (
+        managed and issuer is IssuerType.EXTERNAL
+    ):
+        return [f"rotation.issuer.type: {issuer} with auth.type: JWT and jwt.signingKey"]
+    return []
 
 
 def unsupported_route(spec: MoltBotRouteSpec) -> list[str]:

@@ -97,7 +97,7 @@ class Manifests:
         published = {}
         for ref, backend in self.backends.items():
             algorithm = _managed(backend)
-            if algorithm is not None and unsupported_backend(backend.spec) == []:
+            if algorithm is not None and backend.spec.rotation is None:
                 from moltbot_operator.serve.keys import managed_key  # noqa: PLC0415 - few need it
 
                 pem, published[ref] = managed_key(folder, ref, algorithm)
@@ -118,6 +118,8 @@ class Manifests:
 
     def _problem(self, ref: BackendRef, backend: ModelBackend, namespace: str) -> Problem | None:
         unsupported = unsupported_backend(backend.spec)
+        if backend.spec.rotation is not None:
+            unsupported = [*unsupported, "rotation on one machine"]
         if unsupported:
             return Problem(
                 "NotSupportedYet", f"ModelBackend {ref}: not supported yet: {', '.join(unsupported)}"

@@ -30,7 +30,24 @@ SECRET = {"name": "a", "key": "b"}
                 },
                 "rotation": {"issuer": {"type": "ManagedKey"}},
             },
-            ["rotation"],
+            [],
+        ),
+        (
+            {
+                "auth": {
+                    "type": "JWT",
+                    "jwt": {
+                        "issuer": "a",
+                        "subject": "b",
+                        "audience": "c",
+                        "signingKey": {"secretRef": SECRET},
+                    },
+                },
+                "rotation": {
+                    "issuer": {"type": "Webhook", "webhook": {"preset": "OpenRouter", "secretRef": SECRET}}
+                },
+            },
+            ["rotation.issuer.type: Webhook with auth.type: JWT and jwt.signingKey"],
         ),
         ({"limits": {"requestsPerSecond": 5, "burst": 5}}, []),
     ],
