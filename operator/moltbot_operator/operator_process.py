@@ -183,7 +183,7 @@ def _affected() -> Affected:
     return affected
 
 
-def _reconcilers(  # noqa: PLR0913 - everything that all reconcilers need
+def _reconcilers(
     cluster: Cluster,
     cache: Cache,
     evidence: Any,
