@@ -52,11 +52,13 @@ async def run(
     stop: asyncio.Event | None = None,
     affected: Affected | None = None,
     reconcilers: Reconcilers | None = None,
+    issuers: Any = None,
 ) -> int:
     """Run the operator until `stop` is set (if not given: by SIGTERM or SIGINT); returns the exit code.
 
     0: stopped as asked; 1: the Lease is lost or the cluster out of reach, a new start is needed.
-    The other arguments replace the real evidence reader, world outside, index and reconcilers in tests.
+    The other arguments replace the real evidence reader, world outside, index and reconcilers in tests;
+    so do `issuers` with those that make credentials.
     """
     log = structlog.get_logger(__name__)
     signals = _Signals(stop)
@@ -122,6 +124,7 @@ async def run(
                 reconcilers = partial(
                     _reconcilers,
                     stack=stack,
+                    issuers=issuers,
                     ports=ports,
                     background=background,
                     observe_rollout=metrics.rollouts.step,
@@ -191,13 +194,16 @@ def _reconcilers(
     settings: Settings,
     *,
     stack: AsyncExitStack,
+    issuers: Any,
     **rollouts: Any,
 ) -> Mapping[str, Work]:
     from moltbot_operator.providers.issuers import Issuers  # noqa: PLC0415
     from moltbot_operator.reconcile.backend import BackendReconciler  # noqa: PLC0415
     from moltbot_operator.reconcile.route import RouteReconciler  # noqa: PLC0415
 
-    backends = BackendReconciler(cluster, cache, evidence, clock, settings, issuers=Issuers().open)
+    backends = BackendReconciler(
+        cluster, cache, evidence, clock, settings, issuers=(issuers or Issuers()).open
+    )
     if backends.rotations is not None:
         stack.push_async_callback(backends.rotations.close)
     return {

@@ -15,7 +15,7 @@ import pytest_asyncio
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-for folder in (HERE, ROOT / "tests" / "cluster"):
+for folder in (HERE, ROOT / "tests" / "cluster", ROOT / "tests" / "provider"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 

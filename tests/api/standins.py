@@ -137,7 +137,9 @@ class Bench:
         self.kube = kube
         self.settings = settings
         self.namespace = namespace
-        self.evidence = StandInEvidence()
+        self.evidence: Any = StandInEvidence()
+        self.issuers: Any = None
+        """Instead of the real ones, which call no address of this machine."""
         watched = settings.namespaces[0] if settings.namespaces else None
         self.kubelet = StandInKubelet(kube, watched)
         self._operator: asyncio.Task[int] | None = None
@@ -156,7 +158,7 @@ class Bench:
     async def start_operator(self) -> None:
         self._stop = asyncio.Event()
         self._operator = asyncio.create_task(
-            operator_process.run(self.settings, evidence=self.evidence, stop=self._stop)
+            operator_process.run(self.settings, evidence=self.evidence, stop=self._stop, issuers=self.issuers)
         )
 
     async def stop_operator(self) -> None:
