@@ -92,11 +92,14 @@ async def rotated(bench: Bench, issuer: Issuer) -> dict[str, Any]:
 
     async def over() -> dict[str, Any] | None:
         found = await credential(bench)
-        idle = found.get("phase") == "Idle" and "sweepTime" not in found
+        idle = found.get("phase") == "Idle" and not found.get("attempts")
         ours = [key for key in issuer.valid() if key.name != "person"]
         return found if idle and found["version"] != before and len(ours) == 1 else None
 
-    found: dict[str, Any] = await eventually("the rotation to end", over, 60)
+    try:
+        found: dict[str, Any] = await eventually("the rotation to end", over, 120)
+    except AssertionError as error:
+        raise AssertionError(f"{error}; {await credential(bench)}; {issuer.count()}") from None
     return found
 
 

@@ -48,7 +48,9 @@ class Publisher:
 
 
 def _same_spec(one: Manifest, other: Manifest) -> bool:
+    """Also the same credential, which the rotation writes beside us, and which routes depend on."""
     left, right = one["metadata"], other["metadata"]
-    return all(
+    credentials = [(each.get("status") or {}).get("credential") for each in (one, other)]
+    return credentials[0] == credentials[1] and all(
         left.get(field) == right.get(field) for field in ("uid", "generation", "labels", "annotations")
     )

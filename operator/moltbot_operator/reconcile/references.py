@@ -117,7 +117,11 @@ def _key(kind: Any, manifest: Mapping[str, Any]) -> Key:
 
 
 def _spec(manifest: Manifest | None) -> Any:
-    return None if manifest is None else (manifest["metadata"].get("uid"), manifest.get("spec"))
+    """What others depend on: the spec, and whether a backend's credential has been taken over."""
+    if manifest is None:
+        return None
+    credential = (manifest.get("status") or {}).get("credential") or {}
+    return manifest["metadata"].get("uid"), manifest.get("spec"), credential.get("version") is not None
 
 
 def _owners(manifest: Manifest) -> set[str]:

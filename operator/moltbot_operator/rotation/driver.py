@@ -185,12 +185,15 @@ class Driver:
         if policy.external and origin is not None and state.version is not None:
             used = await store.get(state.version)
             changed = used is None or used.value != origin.value
+        mounted = await store.mounted()
+        first = await store.get(mounted.value) if state.version is None and mounted.value else None
         published = (
             await around.keys.published() if around.keys is not None and state.pending else frozenset()
         )
         return Facts(
             stored=stored,
-            mounted=await store.mounted(),
+            mounted=mounted,
+            begun_with=first is not None and not first.tag,
             bootstrap=origin is not None,
             changed=changed,
             published=published,

@@ -76,7 +76,7 @@ def decide(state: State, view: View) -> Step:
     if idle and state.version is None and given is not None and given in facts.stored:
         # The status was lost: gateways use this one.
         due = state.due or next_due(policy, now, facts.stored[given])
-        answered = policy.rotate_at if _asked(state, policy, now) else state.answered
+        answered = state.answered if facts.begun_with or not _asked(state, policy, now) else policy.rotate_at
         found = replace(state, version=given, rotated=state.rotated or now, due=due, answered=answered)
         return Step(found)
     if (

@@ -114,6 +114,8 @@ class Facts:
     stored: Mapping[str, datetime | None] = field(default_factory=dict)
     """Versions whose credential is stored, and when each expires."""
     mounted: Mounted = Mounted()
+    begun_with: bool = False
+    """Whether `mounted` is the credential that a person made; looked at only while no version is known."""
     bootstrap: bool = False
     """Whether there is a credential that a person made."""
     changed: bool = False

@@ -305,6 +305,7 @@ def test_a_credential_is_replaced_and_nothing_secret_is_told(server: Server) -> 
             "CredentialNotRevoked",
             "CredentialRotated",
         ]
+        operator.cache.put(MODEL_BACKEND, deepcopy(server.objects[MODEL_BACKEND, NS, "pro"]))
         names = {family.name for family in CredentialsCollector(operator.cache).collect() if family.samples}
         assert {"moltbot_credential_age_seconds", "moltbot_credential_interval_seconds"} <= names
         before = len(server.writes)

@@ -50,10 +50,7 @@ class BackendStore:
         result = await self._cluster.apply_status(
             MODEL_BACKEND, self._namespace, self._name, {"credential": credential}
         )
-        self._require_same(result)
-        known = self._cache.get(MODEL_BACKEND, self._namespace, self._name)
-        if known is not None and known["metadata"].get("generation") == result["metadata"].get("generation"):
-            self._cache.put(MODEL_BACKEND, result)
+        self._require_same(result)  # the cache hears of it by the watch, which has conditions follow
 
     async def versions(self) -> Mapping[str, datetime | None]:
         """Those of this very backend."""
