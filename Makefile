@@ -20,7 +20,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # The programs of the bed are started by "env python3": the newest Python found is in .venv.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help venv lock crds format checks test test-unit test-api test-e2e image cluster-up cluster-down \
+.PHONY: help venv lock crds format site checks test test-unit test-api test-e2e image cluster-up cluster-down \
 	demo demo-down clean
 
 help: ## This list
@@ -51,6 +51,9 @@ crds: $(VENV) ## Generate crds/ from the types, the chart's copy of it, and the 
 format: $(VENV) ## Format the code and fix what can be fixed by itself
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
+
+site: $(VENV) ## The docs as a site in build/site, with strict links and the reference
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 image: $(VENV) ## Build the operator's image (buildah in the bed, docker elsewhere)
 	$(BED)/image
