@@ -65,7 +65,8 @@ class WarmUp(_Model):
 
     files: tuple[Path, ...]
     """Files of one JSON request a line; or folders (a mounted ConfigMap), of which each file counts that is
-    not hidden. A line is a request's body; `{"path": "/v1/embeddings", "body": {…}}` where it is no chat."""
+    not hidden. A line is a request's body; `{"path": "/v1/embeddings", "body": {…}}` where it is no chat,
+    with `headers` where they matter (`anthropic-version`)."""
     concurrency: Annotated[int, Field(ge=1, le=256)] = 8
     timeout: Seconds = 60.0
     """Limit of the whole; what is not warm by then stays cold."""

@@ -72,6 +72,7 @@ class Request:
 
     def saying(self, document: dict[str, Any], **changes: Any) -> "Request":
         """The same request with another body."""
+        changes.setdefault("asked_model", self.model)  # the client's, whatever the document says now
         made = replace(self, body=orjson.dumps(document), **changes)
         made.__dict__["document"] = document
         return made

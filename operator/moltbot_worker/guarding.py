@@ -17,7 +17,7 @@ of the chain one by one: those that come after, then those before.
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from moltbot_worker import protocol
@@ -27,7 +27,7 @@ from moltbot_worker.exchange import Answer, Handler, Request, refusal
 from moltbot_worker.going_on import Joint, again, continuation, identity_of
 from moltbot_worker.metrics import Metrics
 from moltbot_worker.streams import Stream
-from moltbot_worker.upstream import Upstream, chain_of
+from moltbot_worker.upstream import Upstream, drawn
 from moltbot_worker.watching import StreamBroken, error_event, reads
 
 __all__ = ["Guarding"]
@@ -77,8 +77,7 @@ class Guarding:
         """The answer, held until its first token; with Hold until its end."""
         if not request.streams or not reads(request.operation):
             return await self._inner(request)
-        choice = chain_of(request)
-        request = replace(request, route=choice.route)
+        request, choice = drawn(request)
         course = _Course(request, tuple(dict.fromkeys(choice.chain)), choice.chain[0])
         found = await self._opened(course, request, None)
         if isinstance(found, StreamBroken):

@@ -20,7 +20,7 @@ __all__ = ["Wish", "canonical", "identity", "shared", "wish"]
 _VERSION: Final = b"1"
 """To be raised when keys or kept answers change their form."""
 
-_TELLING: Final = (b"accept", b"anthropic-beta", b"anthropic-version", b"openai-beta")
+_TELLING: Final = (b"anthropic-beta", b"anthropic-version", b"openai-beta")
 """Headers that change what a provider answers."""
 
 _FIXED: Final = frozenset({"embeddings", "moderations", "rerank"})

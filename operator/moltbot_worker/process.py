@@ -9,12 +9,14 @@
 import asyncio
 import contextlib
 import logging
+import secrets
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from moltbot_worker.config import WorkerConfig
+from moltbot_worker.config import Rule, WorkerConfig
+from moltbot_worker.exchange import Handler
 from moltbot_worker.handling import App
 from moltbot_worker.jobs.api import JobApi
 from moltbot_worker.jobs.running import JobRunner
@@ -24,6 +26,7 @@ from moltbot_worker.rules import answering, submitting
 from moltbot_worker.serving import evidence_app, listening, metrics_app
 from moltbot_worker.store import Store, opened
 from moltbot_worker.upstream import Upstream
+from moltbot_worker.warming import Warming
 
 __all__ = ["Worker", "running"]
 
@@ -99,10 +102,21 @@ async def running(config: WorkerConfig, *, allow_local_webhooks: bool = False) -
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(store.close)
         upstream = await stack.enter_async_context(Upstream(config.gateway))
-        answers = {
-            rule.name: (rule, answering(rule, config.limits, upstream, store, metrics))
-            for rule in config.rules
-        }
+        answers, warmings = dict[str, tuple[Rule, Handler]](), list[Warming]()
+        for rule in config.rules:
+            handler, uncached = answering(rule, config.limits, upstream, store, metrics)
+            answers[rule.name] = rule, handler
+            if rule.cache is not None and rule.cache.warm_up is not None:
+                warmings.append(
+                    Warming(
+                        rule,
+                        revision=config.revision,
+                        owner=secrets.token_hex(8),
+                        store=store,
+                        inner=uncached,
+                        metrics=metrics,
+                    )
+                )
         webhooks = Webhooks(config.jobs, allow_local=allow_local_webhooks)
         stack.push_async_callback(webhooks.close)
         handlers = {
@@ -134,7 +148,7 @@ async def running(config: WorkerConfig, *, allow_local_webhooks: bool = False) -
             stack.push_async_callback(lambda: runner.drain(end - time.monotonic()))
         worker.port = await stack.enter_async_context(listening(app, host, config.port, config.limits.drain))
         stack.enter_context(_background(worker, _watch(upstream, store, metrics)))
-        worker.warm = True
+        stack.enter_context(_background(worker, _warmed(worker, warmings)))
         ports = {"port": worker.port, "metrics": worker.metrics_port, "evidence": worker.evidence_port}
         _log.info("serving", extra=ports)
         yield worker
@@ -154,6 +168,14 @@ def _background(worker: Worker, work: Coroutine[None, None, None]) -> Iterator[N
         yield
     finally:
         task.cancel()
+
+
+async def _warmed(worker: Worker, warmings: list[Warming]) -> None:
+    ended = await asyncio.gather(*(warming.run() for warming in warmings), return_exceptions=True)
+    for error in ended:
+        if error is not None:  # less warm, not unready
+            _log.error("warm-up ended", exc_info=error)
+    worker.warm = True
 
 
 async def _watch(upstream: Upstream, store: Store, metrics: Metrics) -> None:

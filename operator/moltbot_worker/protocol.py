@@ -27,7 +27,8 @@ credentials.
                    trusts the others only with it
 `x-mb-rule`        name of the rule
 `x-mb-consumer`    as it came; `moltbot-warm-up` for warm-up
-`x-mb-route`       the final route: its chain with all of its failover; or else
+`x-mb-route`       the final route: its chain with all of its failover. Where the worker drew, it has written
+                   the model of the chain's first backend into the body. Or else
 `x-mb-backend`     the label of one backend of the rule, asked once: no other is tried. The worker has
                    written that backend's model into the body
 `idempotency-key`  for jobs: the job's id, the same at every try

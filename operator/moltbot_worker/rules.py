@@ -2,11 +2,14 @@
 
 ::
 
-    jobs ─► cache ─► coalescing ─► aggregation | batching | stream guard | plain call
+    jobs ─► cache ─► coalescing ─► aggregation ─► batching ─► stream guard ─► plain call
 
-A feature that is not asked for is not in the way.
+A feature that is not asked for is not in the way. Aggregation calls its backends by itself, and hands on what
+can't be put together.
 """
 
+from moltbot_worker.aggregating import Aggregating
+from moltbot_worker.batching import Batching
 from moltbot_worker.caching import Caching
 from moltbot_worker.coalescing import Coalescing
 from moltbot_worker.config import Jobs, Limits, Rule
@@ -21,22 +24,31 @@ from moltbot_worker.upstream import Upstream
 __all__ = ["answering", "submitting"]
 
 
-def answering(rule: Rule, limits: Limits, upstream: Upstream, store: Store, metrics: Metrics) -> Handler:
-    """Everything but jobs, which answer later by this."""
+def answering(
+    rule: Rule, limits: Limits, upstream: Upstream, store: Store, metrics: Metrics
+) -> tuple[Handler, Handler]:
+    """Everything but jobs, which answer later by this; and the same without the cache, for warm-up."""
 
     async def plain(request: Request) -> Answer:
         metrics.calls.labels(rule.name).inc()
         return await upstream.forward(request)
 
     handler: Handler = plain
+    longest = limits.answer_bytes
     if rule.stream is not None:
-        handler = Guarding(rule.stream, upstream, handler, metrics, limits.answer_bytes)
+        handler = Guarding(rule.stream, upstream, handler, metrics, longest)
+    if rule.batch is not None:
+        handler = Batching(rule.batch, handler, metrics, longest)
+    if rule.aggregate is not None:
+        stall = rule.stream.stall if rule.stream else rule.idle
+        handler = Aggregating(rule.aggregate, upstream, handler, metrics=metrics, limit=longest, stall=stall)
     if rule.coalesce:
         scope = rule.cache.scope if rule.cache else "Consumer"
-        handler = Coalescing(scope, handler, metrics, limits.answer_bytes)
+        handler = Coalescing(scope, handler, metrics, longest)
+    uncached = handler
     if rule.cache is not None:
         handler = Caching(rule.cache, store, handler, metrics)
-    return handler
+    return handler, uncached
 
 
 def submitting(

@@ -6,6 +6,7 @@ the features read them.
 
 import asyncio
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -18,7 +19,7 @@ from moltbot_worker.config import Choice, GatewayCalls
 from moltbot_worker.errors import AnswerBroken, GatewayUnreachable
 from moltbot_worker.exchange import Answer, Headers, Request, refusal
 
-__all__ = ["Upstream", "chain_of", "for_backend", "read_key"]
+__all__ = ["Upstream", "drawn", "for_backend", "read_key"]
 
 CONNECT_S: Final = 5.0
 """Limit for a connection to the gateway, which is near."""
@@ -41,14 +42,20 @@ def read_key(path: Path) -> bytes | None:
         return None
 
 
-def chain_of(request: Request) -> Choice:
-    """The choice that the gateway drew; where it drew none, or one of another revision, a new draw."""
+def drawn(request: Request) -> tuple[Request, Choice]:
+    """The choice that the gateway drew, and the request as it came.
+
+    Where it drew none, or one of another revision: a new draw, and the request with that candidate's model.
+    """
     choices = request.rule.choices
     for choice in choices:
         if choice.route == request.route:
-            return choice
+            return request, choice
     weights = [choice.weight for choice in choices]
-    return random.choices(choices, weights if any(weights) else None)[0]  # noqa: S311 - a load's share
+    choice = random.choices(choices, weights if any(weights) else None)[0]  # noqa: S311 - a load's share
+    if request.document is None:
+        return replace(request, route=choice.route), choice
+    return request.saying(for_backend(request, choice.chain[0]), route=choice.route), choice
 
 
 def for_backend(request: Request, label: str) -> dict[str, Any]:
@@ -95,7 +102,8 @@ class Upstream:
 
     async def forward(self, request: Request) -> Answer:
         """By the drawn route, with the chain's own failover. See :meth:`call`."""
-        return await self.call(request, (protocol.ROUTE, chain_of(request).route.encode()))
+        request, choice = drawn(request)
+        return await self.call(request, (protocol.ROUTE, choice.route.encode()))
 
     async def ask(self, request: Request, label: str) -> Answer:
         """One backend alone; the request's model must be that backend's. See :meth:`call`."""

@@ -20,7 +20,7 @@ async def bed(tmp_path):
 
 async def test_a_request_without_a_feature_goes_through_as_it_came(bed):
     body = b'{ "model":"gpt", "messages": [], "seed": 12345678901234567890123 }'
-    status, headers, answer = await bed.ask(body, x_client="7")
+    status, headers, answer = await bed.ask(body, x_client="7", x_mb_route="chat/0")
     assert status == 200
     assert headers["x-moltbot-backend"] == "one"
     assert b"server=one" in answer
