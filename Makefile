@@ -20,7 +20,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # The programs of the bed are started by "env python3": the newest Python found is in .venv.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help venv lock crds format site checks test test-unit test-api test-e2e image cluster-up cluster-down \
+.PHONY: help venv lock crds format site checks test test-unit test-api test-e2e bundle sbom image cluster-up cluster-down \
 	demo demo-down clean
 
 help: ## This list
@@ -55,6 +55,12 @@ format: $(VENV) ## Format the code and fix what can be fixed by itself
 site: $(VENV) ## The docs as a site in build/site, with strict links and the reference
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+bundle: $(VENV) ## Wheels by the lock, the installer and an SBOM in build/, to install without a network
+	scripts/make-bundle $(ARGS)
+
+sbom: $(VENV) ## What is in it: the locked packages as CycloneDX JSON, build/sbom.cdx.json
+	scripts/make-sbom $(ARGS)
+
 image: $(VENV) ## Build the operator's image (buildah in the bed, docker elsewhere)
 	$(BED)/image
 
@@ -76,6 +82,7 @@ checks: $(VENV) ## Style, types, import contracts, generated files, chart, links
 	$(PYTHON) scripts/document_reasons.py --check
 	$(PYTHON) scripts/document_faults.py --check
 	$(PYTHON) scripts/check_links.py
+	@if command -v shellcheck >/dev/null; then shellcheck install.sh; else echo "shellcheck is not here: install.sh is not checked"; fi
 	$(BED)/build.py --only helm
 	$(BED)/build.py --only kubeconform
 	$(PYTHON) scripts/check_chart.py
@@ -106,7 +113,7 @@ test-api: $(VENV) ## The operator against a real API server; no nodes, no root
 	$(call run_tier,api,$(wildcard tests/api),$(PYTHON))
 
 test-e2e: $(VENV) ## Chart, image and traffic on a whole cluster (the bed, or KUBECONFIG=…)
-	$(call run_tier,e2e,$(wildcard tests/cluster tests/e2e),$(PYTHON))
+	$(call run_tier,e2e,$(wildcard tests/install tests/cluster tests/e2e),$(PYTHON))
 
 ## -- demo and benchmarks ----------------------------------------------------------------------------------------------
 
@@ -116,7 +123,7 @@ demo: $(VENV) ## Cluster, chart, three simulated models, requests, an outage: th
 demo-down: ## Remove the demo, and the bed if there is one
 	@if [ -x $(PYTHON) ]; then $(PYTHON) demo/demo.py --down; else $(BED)/down; fi
 
-bench-%: $(VENV) ## Run one benchmark: bench-compile, bench-operator, bench-gateway
+bench-%: $(VENV) ## Run one benchmark: bench-compile, bench-operator, bench-gateway, bench-serve
 	@$(PYTHON) tests/bench/bench_$*.py $(ARGS)
 
 clean: ## Remove what was built here (the bed's cache stays: see CONTRIBUTING.md)

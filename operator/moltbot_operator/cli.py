@@ -14,6 +14,7 @@ from rich.markup import escape
 from moltbot_operator import rotation_cli
 from moltbot_operator.commands import add_commands
 from moltbot_operator.errors import InvalidInput, MoltBotError
+from moltbot_operator.service.commands import app as service_app
 from moltbot_operator.settings import Settings, product_version
 
 __all__ = ["app", "main"]
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 
 app.add_typer(rotation_cli.app, name="rotation")
+app.add_typer(service_app)
 
 _STDIO = "-"
 

@@ -67,3 +67,30 @@ def archive() -> Path:
         )  # fmt: skip
         write_image(target, TAG, layer.read_bytes(), ["python3"], user="0:0")
     return target
+
+
+def fresh_root(suite: str, target: Path) -> None:
+    """A minimal root of a Debian release with Python in the new folder `target`; its archive is made once."""
+    kept = images.folder() / f"root-{suite}.tar"
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent, prefix="debootstrap-") as scratch:
+            root, part = Path(scratch, "root"), Path(scratch, "root.tar")
+            subprocess.run(
+                ["unshare", "--mount", "debootstrap", "--variant=minbase",
+                 "--include=python3,ca-certificates", suite, str(root), _mirror()],
+                stdout=subprocess.DEVNULL, check=True, timeout=BOOTSTRAP_SECONDS,
+            )  # fmt: skip
+            for folder in ("var/cache/apt", "var/lib/apt/lists"):
+                shutil.rmtree(root / folder)
+            subprocess.run(
+                ["tar", "--create", "--numeric-owner", "--one-file-system", "--file", str(part),
+                 "--directory", str(root), "."],
+                check=True,
+            )  # fmt: skip
+            part.rename(kept)
+    target.mkdir(parents=True)
+    subprocess.run(
+        ["tar", "--extract", "--numeric-owner", "--file", str(kept), "--directory", str(target)], check=True
+    )
+    target.chmod(0o755)

@@ -14,7 +14,12 @@ __all__ = ["default_folder", "managed_key"]
 
 
 def default_folder() -> Path:
-    """Where keys are kept unless told otherwise: the user's state folder (XDG Base Directory)."""
+    """Where keys are kept unless told otherwise: the service's state folder, else the user's.
+
+    systemd.exec(5), STATE_DIRECTORY; XDG Base Directory.
+    """
+    if given := os.environ.get("STATE_DIRECTORY"):
+        return Path(given, "keys")
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(state, "moltbot", "keys")
 

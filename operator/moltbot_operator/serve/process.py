@@ -12,6 +12,7 @@ from typing import Any
 
 from moltbot_operator.serve.front import chosen_port, fronting
 from moltbot_operator.serve.launch import complaints
+from moltbot_operator.serve.notify import notify
 from moltbot_operator.serve.options import Options
 from moltbot_operator.serve.server import Server, serving
 from moltbot_operator.serve.words import Words
@@ -50,6 +51,7 @@ async def _run(options: Options, words: Words) -> int:
         async with fronting(server, port), _task(server.keep()), _viewed(server, words):
             where = f"http://127.0.0.1:{port}/metrics"
             words.say(f"metrics  {where}", metrics=where)
+            notify(f"READY=1\nSTATUS={server.url}, revision {server.active.identity.revision}")
             return await _until_end(server, words, stop)
     raise AssertionError  # nothing above swallows errors
 
@@ -61,6 +63,7 @@ async def _until_end(server: Server, words: Words, stop: asyncio.Event) -> int:
             gateway = server.active.gateway
             await asyncio.wait({stopped, gateway.ended}, return_when=asyncio.FIRST_COMPLETED, timeout=1)
             if stop.is_set():
+                notify("STOPPING=1")
                 return 0
             if gateway.ended.done() and gateway is server.active.gateway:
                 words.say(f"{gateway.ended.result()}:\n{complaints(gateway.folder)}", level="error")

@@ -11,6 +11,7 @@ from rich.console import Console
 from moltbot_operator.compile import CompiledRoute
 from moltbot_operator.errors import InvalidInput
 from moltbot_operator.serve.decision import Change, Identity, decide
+from moltbot_operator.serve.notify import notify
 from moltbot_operator.serve.ports import free_port, free_ports, require_free
 from moltbot_operator.serve.steer import listening, steer
 from moltbot_operator.serve.view import figures, screen
@@ -129,3 +130,19 @@ def test_the_view_shows_rates_latency_circuit_credential_and_why_files_are_not_s
         "not taken over: in.yaml: line 3 column 1: wrong", "serving default/r",
     ):  # fmt: skip
         assert shown in text, shown
+
+
+def test_a_service_manager_is_told(tmp_path, monkeypatch):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(str(tmp_path / "notify"))
+        channel.settimeout(10)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        notify("READY=1")
+        assert channel.recv(100) == b"READY=1"
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
+        notify("READY=1")
+        monkeypatch.delenv("NOTIFY_SOCKET")
+        notify("READY=1")
+        channel.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            channel.recv(100)
