@@ -31,6 +31,7 @@ from moltbot_operator.kube.feed import Affected, Feed
 from moltbot_operator.kube.lease import Elector, LeaseTimes
 from moltbot_operator.kube.queue import Queue, Work
 from moltbot_operator.leader import Leader, end_tasks
+from moltbot_operator.providers.rollouts import open_ports
 from moltbot_operator.reconcile.background import Background
 from moltbot_operator.settings import Settings
 from moltbot_operator.telemetry.health import HealthServer
@@ -119,6 +120,7 @@ async def run(
             metrics.leading(leading=True)
             evidence = evidence or await _evidence(stack)
             if reconcilers is None:
+                ports = ports or await stack.enter_async_context(open_ports(_utc_now))
                 background = Background(queue.add)
                 stack.push_async_callback(background.close)
                 reconcilers = partial(

@@ -11,11 +11,27 @@ from typing import Any, Self
 from api_bed import ApiBed
 
 from moltbot_operator import operator_process
+from moltbot_operator.api import AnalysisMetric, Gate, Notification, Testing
 from moltbot_operator.constants import LABEL_MANAGED_BY, LABEL_REVISION, LABEL_ROUTE, MANAGED_BY
 from moltbot_operator.errors import ClusterError, NotFound
 from moltbot_operator.kube.client import KubeCluster
 from moltbot_operator.kube.kinds import MODEL_BACKEND, MOLTBOT_ROUTE, POD, SECRET, Kind
-from moltbot_operator.reconcile.evidence import EnvoyEvidence, Evidence, EvidenceUnavailable
+from moltbot_operator.objectives import Counts
+from moltbot_operator.reconcile.evidence import (
+    EnvoyEvidence,
+    Evidence,
+    EvidenceUnavailable,
+    RequestsEvidence,
+)
+from moltbot_operator.rollout.ports import (
+    EffectError,
+    GateAnswer,
+    GateVerdict,
+    Ports,
+    RolloutEvent,
+    Target,
+    TestOutcome,
+)
 from moltbot_operator.settings import Settings
 
 OPERATOR_USER = "moltbot-operator-under-test"
@@ -47,8 +63,17 @@ class StandInEvidence:
         """Routes whose pods give no evidence."""
         self.stale: dict[str, str] = {}
         """Routes whose pods report another revision."""
+        self.refused: set[str] = set()
+        """Routes whose new revisions Envoy refuses: all but those in `sound`."""
+        self.sound: set[str] = set()
+        """Revisions with which nothing is ever wrong."""
+        self.bad: dict[str, float] = {}
+        """Routes whose new revisions answer this share of requests badly (and slowly)."""
+        self.quiet: set[str] = set()
+        """Routes that nobody calls."""
         self.reads = 0
         self.tokens: set[str] = set()
+        self._counted: dict[str, tuple[int, int]] = {}
 
     async def read(self, pod: Manifest, token: str) -> Evidence:
         self.reads += 1
@@ -58,12 +83,87 @@ class StandInEvidence:
         if route in self.silent:
             raise EvidenceUnavailable("its agent does not answer (stand-in)")
         revision = self.stale.get(route, labels[LABEL_REVISION])
+        sound = labels[LABEL_REVISION] in self.sound
         return Evidence(
             namespace=pod["metadata"]["namespace"],
             route=route,
             revision=revision,
-            envoy=EnvoyEvidence(live=True, revision=revision, version="stand-in"),
+            envoy=EnvoyEvidence(
+                live=sound or route not in self.refused, revision=revision, version="stand-in"
+            ),
+            requests=self._requests(pod, 0.0 if sound else self.bad.get(route, 0.0)),
         )
+
+    def _requests(self, pod: Manifest, bad: float) -> RequestsEvidence:
+        """A hundred more at each look; good ones take up to 0.1 s, bad ones up to 5 s."""
+        uid, labels = pod["metadata"]["uid"], pod["metadata"]["labels"]
+        ended, well = self._counted.get(uid, (0, 0))
+        if labels[LABEL_ROUTE] not in self.quiet:
+            ended, well = ended + 100, well + 100 - int(100 * bad)
+        self._counted[uid] = ended, well
+        return RequestsEvidence(ended=ended, well=well, buckets=((0.1, well), (5.0, ended), (None, ended)))
+
+
+CONTAINER = {"image": "gateway:test", "imageID": "", "ready": False, "restartCount": 3}
+
+
+class StandInOutside:
+    """The world outside of rollouts: answers as a test sets them, by route."""
+
+    def __init__(self) -> None:
+        self.tests: dict[str, TestOutcome] = {}
+        self.gates: dict[str, GateAnswer] = {}
+        self.hanging: set[str] = set()
+        """Routes whose gates don't answer before their timeout."""
+        self.values: dict[str, float | None] = {}
+        """What Prometheus says of each route's new revisions; 1.0 by default."""
+        self.down: set[str] = set()
+        """Routes whose Prometheus does not answer."""
+        self.asked: list[str] = []
+        """Ids of the effects so far."""
+        self.told: list[RolloutEvent] = []
+        self.deaf = False
+        """Whether notifications get lost."""
+
+    @property
+    def ports(self) -> Ports:
+        return Ports(tester=self, gatekeeper=self, prometheus=self, notifier=self)
+
+    async def test(self, target: Target, testing: Testing, effect: str) -> TestOutcome:
+        assert testing.requests
+        assert target.pods
+        assert target.token
+        self.asked.append(effect)
+        return self.tests.get(target.route, TestOutcome(True, "all passed"))
+
+    async def probe(self, target: Target, testing: Testing, samples: int, effect: str) -> Counts:
+        assert testing.requests
+        self.asked.append(effect)
+        bad = not self.tests.get(target.route, TestOutcome(True, "")).passed
+        return Counts(samples, 0 if bad else samples, buckets=((0.1, samples), (float("inf"), samples)))
+
+    async def ask(
+        self, index: int, gate: Gate, bearer: str | None, target: Target, effect: str
+    ) -> GateAnswer:
+        assert index == 0
+        assert bearer in {None, "a-bearer"}
+        self.asked.append(effect)
+        if target.route in self.hanging:
+            await asyncio.sleep(gate.timeout.total_seconds())
+            return GateAnswer(GateVerdict.AGAIN, "no answer in time")
+        return self.gates.get(target.route, GateAnswer(GateVerdict.PASSED))
+
+    async def query(self, metric: AnalysisMetric, target: Target) -> float | None:
+        assert metric.url
+        if target.route in self.down:
+            raise EffectError("Prometheus does not answer (stand-in)")
+        return self.values.get(target.route, 1.0)
+
+    async def send(self, notification: Notification, secret: str | None, event: RolloutEvent) -> None:
+        assert secret is None or notification.secret_ref
+        if self.deaf:
+            raise EffectError("500 (stand-in)")
+        self.told.append(event)
 
 
 class StandInKubelet:
@@ -76,6 +176,8 @@ class StandInKubelet:
         self._namespace = namespace
         self.broken: set[str] = set()
         """Routes whose pods never get ready."""
+        self.crashing: set[str] = set()
+        """Routes whose pods crash."""
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -113,6 +215,7 @@ class StandInKubelet:
     async def _attend(self, pod: Manifest) -> None:
         meta = pod["metadata"]
         broken = meta["labels"].get(LABEL_ROUTE) in self.broken
+        crashing = meta["labels"].get(LABEL_ROUTE) in self.crashing
         ready = any(
             c["type"] == "Ready" and c["status"] == "True"
             for c in pod.get("status", {}).get("conditions", [])
@@ -120,6 +223,13 @@ class StandInKubelet:
         if meta.get("deletionTimestamp") or broken or ready:
             return
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        if crashing:
+            crash = {"name": "envoy", "state": {"waiting": {"reason": "CrashLoopBackOff"}}, **CONTAINER}
+            with suppress(NotFound):
+                await self._kube.apply_status(
+                    POD, meta["namespace"], meta["name"], {"containerStatuses": [crash]}
+                )
+            return
         status = {
             "phase": "Running",
             "podIP": "127.0.0.1",
@@ -138,6 +248,7 @@ class Bench:
         self.settings = settings
         self.namespace = namespace
         self.evidence: Any = StandInEvidence()
+        self.outside = StandInOutside()
         self.issuers: Any = None
         """Instead of the real ones, which call no address of this machine."""
         watched = settings.namespaces[0] if settings.namespaces else None
@@ -158,7 +269,13 @@ class Bench:
     async def start_operator(self) -> None:
         self._stop = asyncio.Event()
         self._operator = asyncio.create_task(
-            operator_process.run(self.settings, evidence=self.evidence, stop=self._stop, issuers=self.issuers)
+            operator_process.run(
+                self.settings,
+                evidence=self.evidence,
+                ports=self.outside.ports,
+                stop=self._stop,
+                issuers=self.issuers,
+            )
         )
 
     async def stop_operator(self) -> None:

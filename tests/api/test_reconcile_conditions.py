@@ -293,7 +293,6 @@ CASES = {
         "n9", "rules[r].aggregate", aggregate={"strategy": "All", "backends": ["ok", "b-none"]}
     ),
     "worker": refused("n10", "spec.worker", worker={"replicas": 1}),
-    "rollout": refused("n11", "spec.rollout", rollout={"gates": [{"url": "https://gate.test"}]}),
     "consumer key rotation": refused(
         "n15",
         "consumers[app].auth.apiKey.rotation",

@@ -96,7 +96,11 @@ async def test_without_consent_nothing_is_copied_and_withdrawn_consent_takes_it_
     shared = f"{other}/shared"
     theirs = backend(other, "shared", auth=api_key("keys"))
     manifest = route(
-        both.namespace, "assistant", [rule("all", "own", shared)], consumers=anyone("own", shared)
+        both.namespace,
+        "assistant",
+        [rule("all", "own", shared)],
+        consumers=anyone("own", shared),
+        rollout={"scaleDownDelay": "0s"},  # pods of the old revision mount the copy
     )
     await both.apply(secret(other, "keys", token="one"), backend(both.namespace, "own"), theirs, manifest)
     await both.wait_route("assistant", "ResolvedRefs", "False", reason="NotAllowed")

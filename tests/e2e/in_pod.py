@@ -5,6 +5,7 @@ Argument: one JSON job; prints one JSON result. Jobs:
 load    POST `count` requests (or for `duration` seconds), `concurrency` at a time, to `url`; counts outcomes;
         with `rate` at most so many a second
 stream  one streamed request; when each chunk arrived, in seconds
+streams streamed requests for `duration` seconds, `concurrency` at a time; how many came whole, what cut some
 raw     the bytes `head` + `body` over a socket to `host`:`port`; the answer as text
 http    one request `method` `url` with `json`
 matrix  for each of `cells`: faults by the models' `admins`, one request to `url`, what each model saw
@@ -76,6 +77,32 @@ async def stream(job):
     return {"status": answer.status, "arrivals": arrivals, "text": text.decode()}
 
 
+async def streams(job):
+    end, cut = time.monotonic() + job["duration"], []
+    whole = 0
+    timeout = aiohttp.ClientTimeout(total=120)
+
+    async def worker(session):
+        nonlocal whole
+        while time.monotonic() < end:
+            text = b""
+            try:
+                async with session.post(job["url"], json={**BODY, "stream": True, **job["body"]}) as answer:
+                    async for chunk, _ in answer.content.iter_chunks():
+                        text += chunk
+                if answer.status == 200 and text.rstrip().endswith(b"data: [DONE]"):
+                    whole += 1
+                else:
+                    cut.append(f"{answer.status}: {text[-200:]!r}")
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                cut.append(f"{error!r} after {text[-200:]!r}")
+
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
+    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+        await asyncio.gather(*(worker(session) for _ in range(job["concurrency"])))
+    return {"whole": whole, "cut": cut[:10]}
+
+
 async def raw(job):
     body = base64.b64decode(job["body"])
     reader, writer = await asyncio.open_connection(job["host"], job["port"])
@@ -130,7 +157,7 @@ async def _cell(session, job, cell):
     return {"status": answer.status, "headers": told, "text": text.decode(), "cut": cut, "asked": asked}
 
 
-JOBS = {"load": load, "stream": stream, "raw": raw, "http": http, "matrix": matrix}
+JOBS = {"load": load, "stream": stream, "streams": streams, "raw": raw, "http": http, "matrix": matrix}
 
 if __name__ == "__main__":
     given = json.loads(sys.argv[1])

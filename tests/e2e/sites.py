@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,7 @@ CLIENT = Path(__file__).with_name("in_pod.py").read_text()
 
 
 def route(name: str, where: str, rules: list, **spec) -> dict:
-    """A route open to everybody in its namespace's network."""
+    """A route open to everybody in its namespace's network; old pods go at once, unless `spec` says else."""
     used = {each["backend"] for rule in rules for each in rule.get("candidates", [])}
     used |= {each for rule in rules for each in rule.get("fallback", [])}
     consumer = {"name": "anyone", "auth": {"anonymous": {}}, "backends": sorted(used)}
@@ -26,7 +28,7 @@ def route(name: str, where: str, rules: list, **spec) -> dict:
         "apiVersion": "moltbot.io/v1alpha1",
         "kind": "MoltBotRoute",
         "metadata": {"name": name, "namespace": where},
-        "spec": {"rules": rules, "consumers": [consumer], **spec},
+        "spec": {"rules": rules, "consumers": [consumer], "rollout": {"scaleDownDelay": "0s"}, **spec},
     }
 
 
@@ -55,6 +57,32 @@ def tech_rule(**changes) -> dict:
         },
         **changes,
     }
+
+
+def lease(cluster) -> dict:
+    """The spec of the operator's Lease."""
+    (found,) = [
+        each for each in cluster.list("leases", SYSTEM) if each["metadata"]["name"].endswith("leader")
+    ]
+    return found["spec"]
+
+
+def leader(cluster) -> dict | None:
+    """The pod that leads; None while there is none."""
+    holder = lease(cluster).get("holderIdentity") or "nobody"
+    pods = cluster.list("pods", SYSTEM, "app.kubernetes.io/component=operator")
+    return next((each for each in pods if holder.startswith(each["metadata"]["name"])), None)
+
+
+def kill(cluster, pod) -> None:
+    """As a node's death would: without a last word where we can, then gone from the API."""
+    if cluster.kind == "node":
+        for group in Path("/proc").glob("[0-9]*/cgroup"):
+            with contextlib.suppress(OSError):
+                if pod["metadata"]["uid"] in group.read_text():
+                    os.kill(int(group.parent.name), signal.SIGKILL)
+    name = pod["metadata"]["name"]
+    cluster.kubectl("delete", "pod", name, "-n", SYSTEM, "--grace-period=0", "--force", "--wait=false")
 
 
 @dataclass(frozen=True)

@@ -1,32 +1,20 @@
 """The operator at work: leader's death, drift, a flip under load, and what deletion leaves."""
 
-import contextlib
-import os
-import signal
 import threading
 import time
-from pathlib import Path
 
 import pytest
-from sites import BACKUP, MAX, PRO, SYSTEM, route, tech_rule
+from sites import BACKUP, MAX, PRO, kill, leader, lease, route, tech_rule
 
 import cluster as access
 
 LEASE_SECONDS = 15
-COMPONENT = "app.kubernetes.io/component"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def assistant(site):
     site.cluster.apply([route("assistant", site.namespace, [tech_rule()])])
     site.wait_serving()
-
-
-def lease(cluster):
-    (found,) = [
-        each for each in cluster.list("leases", SYSTEM) if each["metadata"]["name"].endswith("leader")
-    ]
-    return found["spec"]
 
 
 def writes(objects):
@@ -132,17 +120,6 @@ def test_a_changed_route_flips_under_load_without_a_failed_request(site):
     site.wait_ready()
 
 
-def kill(cluster, pod):
-    """As a node's death would: without a last word where we can, then gone from the API."""
-    if cluster.kind == "node":
-        for group in Path("/proc").glob("[0-9]*/cgroup"):
-            with contextlib.suppress(OSError):
-                if pod["metadata"]["uid"] in group.read_text():
-                    os.kill(int(group.parent.name), signal.SIGKILL)
-    name = pod["metadata"]["name"]
-    cluster.kubectl("delete", "pod", name, "-n", SYSTEM, "--grace-period=0", "--force", "--wait=false")
-
-
 def test_the_other_replica_takes_over_from_a_killed_leader_and_writes_nothing_twice(site):
     cluster = site.cluster
     site.wait_ready()
@@ -152,10 +129,8 @@ def test_the_other_replica_takes_over_from_a_killed_leader_and_writes_nothing_tw
 
     access.wait_until("all pods to be back from the tests before", whole, 60)
     old = lease(cluster)["holderIdentity"]
-    pods = cluster.list("pods", SYSTEM, f"{COMPONENT}=operator")
-    (leader,) = [each for each in pods if old.startswith(each["metadata"]["name"])]
     before, seen = writes(site.owned()), site.route()["metadata"]["resourceVersion"]
-    kill(cluster, leader)
+    kill(cluster, leader(cluster))
     killed = time.monotonic()
 
     def led():

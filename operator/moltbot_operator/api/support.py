@@ -9,14 +9,9 @@ from collections.abc import Iterator
 
 from moltbot_operator.api.backend import ModelBackendSpec
 from moltbot_operator.api.consumer import Consumer
-from moltbot_operator.api.model import ApiModel
-from moltbot_operator.api.rollout import Rollout
 from moltbot_operator.api.rotation import IssuerType
 from moltbot_operator.api.route import MoltBotRouteSpec
 from moltbot_operator.api.rule import Rule
-
-ROLLOUT_TO_COME = ("testing", "analysis", "gates", "notifications")
-"""Fields of `rollout` that are validated and do nothing yet."""
 
 __all__ = ["unsupported_backend", "unsupported_route"]
 
@@ -39,9 +34,6 @@ def unsupported_route(spec: MoltBotRouteSpec) -> list[str]:
     found += [field for consumer in spec.consumers for field in _of_consumer(consumer)]
     if spec.worker is not None:
         found.append("worker")
-    if spec.rollout is not None:
-        changed = set(_changed(spec.rollout, Rollout()))
-        found += [f"rollout.{name}" for name in ROLLOUT_TO_COME if name in changed]
     return found
 
 
@@ -65,9 +57,3 @@ def _of_consumer(consumer: Consumer) -> Iterator[str]:
     at = f"consumers[{consumer.name}]"
     if consumer.auth.api_key is not None and consumer.auth.api_key.rotation is not None:
         yield f"{at}.auth.apiKey.rotation"
-
-
-def _changed(given: ApiModel, default: ApiModel) -> Iterator[str]:
-    for name, field in type(given).model_fields.items():
-        if getattr(given, name) != getattr(default, name):
-            yield field.alias or name

@@ -3,20 +3,19 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import reduce
+from datetime import datetime, timedelta
 from math import inf
-from operator import add
 from typing import Final
 
 from moltbot_operator.api import Analysis, AnalysisMetric, GatewayService, MetricSource, Rollout
 from moltbot_operator.compile.workloads import Owner
 from moltbot_operator.kube.cache import Cache
-from moltbot_operator.objectives import Counts
+from moltbot_operator.objectives import Counts, Sample
 from moltbot_operator.reconcile.evidence import EvidenceReader, EvidenceUnavailable, RequestsEvidence
 from moltbot_operator.reconcile.observe import ready_pods
 from moltbot_operator.rollout import Measure, Measurement, Reading
 from moltbot_operator.rollout.ports import EffectError, Ports, Target
+from moltbot_operator.rollout.traffic import CLIENTS, Look, between, latency, success_rate
 
 __all__ = ["Measurer", "reading"]
 
@@ -24,15 +23,12 @@ PERCENTILES: Final[Mapping[str, int]] = {"LatencyP50": 50, "LatencyP95": 95, "La
 
 Sleep = Callable[[float], Awaitable[None]]
 
-ByPod = Mapping[str, Counts]
-"""Cumulative counts by the pod's uid."""
-
 
 def reading(query: str, counts: Counts) -> tuple[float | None, int]:
     """The value of one of the gateway's own metrics (a share, or seconds), and the requests behind it."""
     if query == "SuccessRate":
-        return (counts.well / counts.ended if counts.ended else None), counts.ended
-    return (counts.percentile(PERCENTILES[query]) if counts.known else None), counts.known
+        return success_rate(counts), counts.ended
+    return latency(counts, PERCENTILES[query]), counts.known
 
 
 @dataclass(frozen=True)
@@ -44,6 +40,7 @@ class Measurer:
     cache: Cache
     evidence: EvidenceReader
     token: str
+    clock: Callable[[], datetime]
     sleep: Sleep = asyncio.sleep
 
     def target(self, revision: str, *, preview: bool) -> Target:
@@ -71,13 +68,15 @@ class Measurer:
         gateway = {metric.name for metric in analysis.metrics if metric.source is MetricSource.GATEWAY}
         ours, theirs = gateway & set(effect.metrics), gateway & set(effect.compare)
         live = bool(ours) and not effect.probe
-        before = await self._counted(effect.revision) if live else {}
-        before_active = await self._counted(effect.active) if theirs and effect.active else {}
-        probed = await self._wait(effect, settings, ports, probing=bool(ours) and effect.probe)
-        counts = _since(before, await self._counted(effect.revision)) if live else probed
+        compared = effect.active if theirs else None
+        before = await self._look(effect.revision) if live else None
+        before_active = await self._look(compared) if compared else None
+        counts = await self._wait(effect, settings, ports, probing=bool(ours) and effect.probe)
+        if before:
+            counts = between(before, await self._look(effect.revision))
         active = Counts()
-        if theirs and effect.active:
-            active = _since(before_active, await self._counted(effect.active))
+        if before_active and compared:
+            active = between(before_active, await self._look(compared))
         found = await asyncio.gather(
             *(self._read(metric, effect, counts, active, ports) for metric in _named(analysis, effect))
         )
@@ -119,34 +118,29 @@ class Measurer:
         preview = effect.probe and revision == effect.revision
         return await ports.prometheus.query(metric, self.target(revision, preview=preview))
 
-    async def _counted(self, revision: str | None) -> ByPod:
+    async def _look(self, revision: str) -> Look:
         """EffectError if a pod does not tell: figures without it would not be the revision's."""
-        pods = ready_pods(self.cache, self.owner, revision or "")
+        pods = ready_pods(self.cache, self.owner, revision)
         try:
             said = await asyncio.gather(*(self.evidence.read(pod, self.token) for pod in pods))
         except EvidenceUnavailable as error:
-            raise EffectError(
-                f"a pod of revision {revision} does not tell what it counted: {error}"
-            ) from error
-        found = {}
+            message = f"a pod of revision {revision} does not tell what it counted: {error}"
+            raise EffectError(message) from error
+        now, found = self.clock(), {}
         for pod, evidence in zip(pods, said, strict=True):
             if evidence.requests is None:
-                raise EffectError(
-                    f"the agents of revision {revision} do not count requests: upgrade the image"
-                )
-            found[pod["metadata"].get("uid", "")] = _counts(evidence.requests)
-        return found
+                message = f"the agents of revision {revision} do not count requests: upgrade the image"
+                raise EffectError(message)
+            uptime = evidence.envoy.uptime_s
+            since = None if uptime is None else timedelta(seconds=uptime)
+            sample = Sample(now, since, {CLIENTS: _counts(evidence.requests)})
+            found[pod["metadata"].get("uid", "")] = sample
+        return Look(now, found)
 
 
 def _named(analysis: Analysis, effect: Measure) -> list[AnalysisMetric]:
     wanted = {*effect.metrics, *effect.compare}
     return [metric for metric in analysis.metrics if metric.name in wanted]
-
-
-def _since(before: ByPod, after: ByPod) -> Counts:
-    """What all pods counted in between; one whose Envoy started anew, or that is new, counted all of it."""
-    parts = [counts.since(before.get(pod, Counts())) or counts for pod, counts in after.items()]
-    return reduce(add, parts, Counts())
 
 
 def _counts(told: RequestsEvidence) -> Counts:

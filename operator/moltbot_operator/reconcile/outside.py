@@ -68,7 +68,7 @@ class Outside:
         gate = self.settings.gates[effect.index]
         bearer = await self._secret(gate.secret_ref, f"gates[{effect.index}]")
         target = self.measurer.target(effect.revision, preview=True)
-        return await self._ports.gatekeeper.ask(effect.index, gate, bearer, target, effect.id)
+        return await self._ports.gatekeeper.ask(effect.index, gate, bearer, target, effect.question)
 
     async def _measure(self, effect: Measure) -> Measurement:
         return await self.measurer.measure(effect, self.settings, self._ports)

@@ -150,7 +150,12 @@ class RouteReconciler:
         await self._report(manifest, wanted, plan, observed, applied=applied, serves=serves)
         self._observe_rollout(state, plan, now)
         measurer = Measurer(
-            owner, gateway.service if gateway else GatewayService(), self._cache, evidence, token
+            owner=owner,
+            service=gateway.service if gateway else GatewayService(),
+            cache=self._cache,
+            evidence=evidence,
+            token=token,
+            clock=self._clock,
         )
         outside = Outside(owner, wanted.rollout, self._cluster, self._ports, measurer)
         self._background.want(key, plan.effects, outside)

@@ -23,7 +23,7 @@ ERRORS: Final = 4
 """Errors of a source in a row that are borne with; one more ends the rollout."""
 
 _CONDITION = re.compile(
-    r"(?P<operator><=|>=|==|!=|<|>) *(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<relative> *\*? *active)?"
+    r"(?P<operator><=|>=|==|!=|<|>) *(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<relative> *\* *active)?"
 )
 
 _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {

@@ -121,7 +121,8 @@ def _gates(state: State, scene: Scene) -> Step:
     if state.deadline is None:
         limit = max(scene.view.settings.progress_deadline, gates[state.gates].timeout)
         state = replace(state, deadline=scene.now + limit)
-    effect = AskGate(f"{state.id}/gates/{state.gates}/{state.attempt}", str(state.target), index=state.gates)
+    question = f"{state.id}/gates/{state.gates}"
+    effect = AskGate(f"{question}/{state.attempt}", str(state.target), state.gates, question)
     where = f"gate {state.gates} ({gates[state.gates].url})"
     match scene.view.results.get(effect.id):
         case GateAnswer(verdict=GateVerdict.PASSED):

@@ -61,10 +61,13 @@ def measured(
 
 
 def _judged(run: Run, analysis: Analysis, names: tuple[str, ...], found: Measurement, *, live: bool) -> Run:
-    """The run with a measurement; `live`: the active revision was measured too, else it was before."""
+    """The run with a measurement; `live`: the active revision was measured too.
+
+    Where that gave nothing this time, or is over, what was last measured of it is compared with.
+    """
     least = analysis.minimum_sample_size
     nothing = Judged(Verdict.PASSED, "")
-    known = taken(Run(), nothing, found, live=True, minimum=least) if live else run
+    known = taken(run, nothing, found, live=live, minimum=least)
     judged = judge(analysis, names, found, {shown.name: shown.active for shown in known.metrics})
     return taken(run, judged, found, live=live, minimum=least)
 

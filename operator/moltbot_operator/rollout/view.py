@@ -61,11 +61,15 @@ class RunTests:
 
 @dataclass(frozen=True)
 class AskGate:
-    """Ask a gate; its result is a GateAnswer."""
+    """Ask a gate; its result is a GateAnswer.
+
+    `question` is the same at each attempt, so that a gate that asks a person asks once.
+    """
 
     id: str
     revision: str
     index: int
+    question: str
 
 
 @dataclass(frozen=True)

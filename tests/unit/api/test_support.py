@@ -93,10 +93,7 @@ def test_rules(rule: dict[str, object], found: list[str]) -> None:
         ({"gateway": {"tls": {"secretRef": {"name": "a"}}}}, []),
         ({"audit": {"fields": ["backend"], "redact": ["consumer"]}}, []),
         ({"audit": {"destination": "OTLP", "otlp": {"url": "http://a.example"}}}, []),
-        (
-            {"rollout": {"autoPromote": False, "gates": [{"url": "https://gate.test"}]}},
-            ["rollout.gates"],
-        ),
+        ({"rollout": {"autoPromote": False, "gates": [{"url": "https://gate.test"}]}}, []),
         (
             {
                 "consumers": [

@@ -383,14 +383,18 @@ def test_a_failed_test_gives_the_revision_up_and_says_which() -> None:
 def test_a_gate_that_hangs_is_asked_again_until_the_progress_deadline() -> None:
     route = Route(settings={"gates": [{"url": "http://g"}], "progressDeadline": "60s"})
     route.until(Phase.TESTING)
-    asked = set()
+    asked, questions = set(), set()
     for _ in range(80):
-        asked |= {effect.id for effect in route.plan.effects}
+        for effect in route.plan.effects:
+            assert isinstance(effect, AskGate)
+            asked.add(effect.id)
+            questions.add(effect.question)
         results = {effect.id: GateAnswer(GateVerdict.AGAIN, "no answer") for effect in route.plan.effects}
         route.now += timedelta(seconds=1)
         if route.step(results).phase is Phase.FAILED:
             break
     assert 8 <= len(asked) <= 13
+    assert len(questions) == 1, "a gate that asks a person asks once"
     assert route.plan.state.failed is not None
     assert route.plan.state.failed.reason == "GateTimedOut"
     assert "no answer" in route.plan.stalled

@@ -1,0 +1,252 @@
+"""Rollouts on a whole cluster, under plain and streamed requests: nothing fails, whatever dies.
+
+MOLTBOT_TEST_FLIPS: changes of the route in a row (default 3); MOLTBOT_TEST_KILLS: how often the leading
+operator is killed (default 3); MOLTBOT_TEST_STREAM: seconds that a stream lasts (default 8);
+MOLTBOT_TEST_RATE: plain requests a second (default 40).
+"""
+
+import json
+import os
+import threading
+import time
+
+import models
+import pytest
+from in_pod import BODY
+from sites import MAX, PRO, backend, kill, leader, route
+
+import cluster as access
+
+FLIPS = int(os.environ.get("MOLTBOT_TEST_FLIPS", "3"))
+KILLS = int(os.environ.get("MOLTBOT_TEST_KILLS", "3"))
+STREAM = float(os.environ.get("MOLTBOT_TEST_STREAM", "8"))
+GAP = 0.25
+RATE = int(os.environ.get("MOLTBOT_TEST_RATE", "40"))
+SLOW = "rollout-slow"
+
+
+def changed(site, number, candidate=PRO, fallback=(), **rollout):
+    """The route; each number is a revision of its own."""
+    plain = {
+        "name": "plain",
+        "matches": [{"path": {"type": "Prefix", "value": "/tech"}}],
+        "candidates": [{"backend": candidate}],
+        "fallback": [*fallback],
+        "failover": {"maxRetries": 1, "perTryTimeout": f"{10 + number}s"},
+    }
+    slow = {"name": "slow", "candidates": [{"backend": SLOW}]}
+    gateway = {"replicas": 1}
+    rollout = {"scaleDownDelay": "2s", **rollout}
+    return route("rolling", site.namespace, [plain, slow], gateway=gateway, rollout=rollout)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rolling(site):
+    site.cluster.apply(
+        [*models.provider(SLOW, site.namespace, ["--event-gap", str(GAP)]), backend(SLOW, site.namespace)]
+    )
+    site.cluster.kubectl("rollout", "status", f"deployment/{SLOW}", "-n", site.namespace, "--timeout=60s")
+    site.cluster.apply([changed(site, 0)])
+    site.wait_serving("rolling")
+
+
+def state(site):
+    return site.route("rolling")["status"]
+
+
+def stable(site, previous, seconds=120):
+    """The status once another revision than `previous` serves and nothing is under way."""
+
+    def probe():
+        found = site.route("rolling")
+        fresh = found["status"]["observedGeneration"] == found["metadata"]["generation"]
+        status = found["status"]
+        done = fresh and status["rollout"]["phase"] == "Stable"
+        return status if done and status["revision"]["active"] != previous else None
+
+    return told(site, "the rollout to complete", probe, seconds)
+
+
+def told(site, what, probe, seconds):
+    """As `wait_until`, and with the route's own words if it does not come."""
+    try:
+        return access.wait_until(what, probe, seconds)
+    except TimeoutError as error:
+        raise AssertionError(f"{error}: {json.dumps(state(site), indent=1)}") from error
+
+
+class Traffic:
+    """Plain and streamed requests until the block ends; not one may fail or be cut."""
+
+    def __init__(self, site):
+        self.site, self.plain, self.whole, self.problems = site, 0, 0, []
+        self.stop = threading.Event()
+        self.threads = [threading.Thread(target=each) for each in (self._plain, self._streams)]
+
+    def _plain(self):
+        while not self.stop.is_set():
+            found = self.site.load("rolling", duration=10, concurrency=8, rate=RATE, close=True, seconds=120)
+            for answer, count in found["answers"].items():
+                if answer.startswith("200 "):
+                    self.plain += count
+                else:
+                    self.problems.append(f"{count} x {answer}: {found['errors']}")
+
+    def _streams(self):
+        url = f"http://rolling.{self.site.namespace}.svc/v1/chat/completions"
+        body = {"max_tokens": int(STREAM / GAP)}
+        while not self.stop.is_set():
+            found = self.site.client(
+                "streams", url=url, body=body, duration=10, concurrency=4, seconds=STREAM + 180
+            )
+            self.whole += found["whole"]
+            self.problems += found["cut"]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, kind, *_):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+        if kind is None:
+            assert not self.problems, self.problems
+            assert self.plain > 100
+            assert self.whole >= 4
+
+
+def test_flips_in_a_row_cost_no_request_and_cut_no_stream(site):
+    with Traffic(site) as traffic:
+        for number in range(1, FLIPS + 1):
+            before = state(site)["revision"]["active"]
+            site.cluster.apply([changed(site, number, (PRO, MAX)[number % 2])])
+            stable(site, before)
+    print(f"{FLIPS} flips: {traffic.plain} requests, {traffic.whole} streams, none failed")
+
+
+def test_the_spec_from_before_is_switched_to_without_new_pods(site):
+    before = state(site)["revision"]["active"]
+    kept = {"scaleDownDelay": "90s"}
+    old, new = changed(site, FLIPS, (PRO, MAX)[FLIPS % 2], **kept), changed(site, 100, **kept)
+    site.cluster.apply([new])
+    stable(site, before)
+    labels = "moltbot.io/route=rolling"
+
+    def pods():
+        return {pod["metadata"]["uid"] for pod in site.pods(labels)}
+
+    there = pods()
+    assert len(there) == 2
+    began = time.monotonic()
+    site.cluster.apply([old])
+
+    def back():
+        service = site.cluster.get("service", "rolling", site.namespace)
+        return service["spec"]["selector"]["moltbot.io/revision"] == before
+
+    access.wait_until("the Service to select the revision before", back, 30, every=0.05)
+    print(f"back after {time.monotonic() - began:.2f} s")
+    assert stable(site, None)["revision"]["active"] == before
+    assert pods() == there
+
+
+def failed(site, seconds=120):
+    """What the status says of the revision that was given up."""
+
+    def probe():
+        found = site.route("rolling")
+        fresh = found["status"]["observedGeneration"] == found["metadata"]["generation"]
+        rollout = found["status"]["rollout"]
+        return rollout["failed"] if fresh and rollout["phase"] == "Failed" else None
+
+    return told(site, "the revision to be given up", probe, seconds)
+
+
+def test_a_revision_that_answers_errors_is_refused_by_its_tests_or_rolled_back_by_its_users(site):
+    before = state(site)["revision"]["active"]
+    asked = {"path": "/tech/v1/chat/completions", "body": json.dumps(BODY)}
+    errors = {"name": "success", "query": "SuccessRate", "successCondition": ">= 0.95"}
+    analysis = {"interval": "2s", "count": 3, "minimumSampleSize": 10, "metrics": [errors]}
+    with site.outage(MAX, kind="status", status=500):
+        site.cluster.apply([changed(site, 300, MAX, testing={"requests": [asked]})])
+        found = failed(site)
+        assert found["reason"] == "TestsFailed", found
+        assert asked["path"] in found["message"]
+        assert state(site)["revision"]["active"] == before
+        site.cluster.apply([changed(site, 301, MAX, analysis=analysis)])
+        results = {}
+        load = threading.Thread(
+            target=lambda: results.update(site.load("rolling", duration=90, rate=RATE, seconds=180))
+        )
+        load.start()
+        try:
+            found = failed(site)
+        finally:
+            load.join()
+        assert found["reason"] == "AnalysisFailed", found
+        assert "success 0" in found["message"]
+        assert state(site)["revision"]["active"] == before
+    answers = results["answers"]
+    assert any(each.startswith("500") for each in answers), "users saw it for a while"
+    assert site.load("rolling", count=50)["answers"] == {f"200 {PRO}": 50}, "and no longer"
+
+
+def test_a_revision_that_passes_tests_drill_and_analysis_is_promoted(site):
+    before = state(site)["revision"]["active"]
+    asked = {"path": "/tech/v1/chat/completions", "body": json.dumps(BODY)}
+    metrics = [
+        {"name": "success", "query": "SuccessRate", "successCondition": ">= 0.95"},
+        {"name": "p95", "query": "LatencyP95", "successCondition": "<= 50 * active"},
+    ]
+    analysis = {"interval": "4s", "count": 2, "minimumSampleSize": 5, "metrics": metrics}
+    testing = {"requests": [asked], "faultDrill": True}
+
+    def served():
+        return site.admin(PRO, "GET", "/requests?after=999999999")["total"]
+
+    with Traffic(site):
+        quiet = served()
+        access.wait_until("users' requests", lambda: served() > quiet + RATE, 60)
+        site.cluster.apply([changed(site, 302, fallback=[MAX], testing=testing, analysis=analysis)])
+        status = stable(site, before)
+    assert status["revision"]["stable"][0] == before
+
+
+def test_an_operator_killed_at_its_transitions_flips_once_and_costs_no_request(site):
+    kills, number, switches = 0, 200, 0
+    with Traffic(site):
+        while kills < KILLS:
+            number += 1
+            before = state(site)["revision"]["active"]
+            site.cluster.apply([changed(site, number)])
+            seen, serves = set(), [before]
+            deadline = time.monotonic() + 300
+            while time.monotonic() < deadline:
+                status = state(site)
+                rollout = status["rollout"]
+                service = site.cluster.get("service", "rolling", site.namespace)
+                selected = service["spec"]["selector"]["moltbot.io/revision"]
+                if selected != serves[-1]:
+                    serves.append(selected)
+                where = (rollout["phase"], selected == before)
+                if rollout["phase"] == "Stable" and selected != before and kills >= KILLS:
+                    break
+                if rollout["phase"] == "Stable" and selected != before and where in seen:
+                    break
+                if where not in seen and (found := leader(site.cluster)):
+                    seen.add(where)
+                    kills += 1
+                    kill(site.cluster, found)
+                time.sleep(0.05)
+            after = stable(site, before)["revision"]["active"]
+            assert serves == [before, after], "one flip"
+            switches += 1
+
+    def alone():
+        found = site.cluster.list("deployments", site.namespace, "moltbot.io/route=rolling")
+        return [each["metadata"]["labels"]["moltbot.io/revision"] for each in found] == [after]
+
+    access.wait_until("one revision to be left", alone, 120)
+    assert kills >= KILLS
