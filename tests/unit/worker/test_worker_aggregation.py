@@ -3,7 +3,7 @@ import json
 
 import openai
 import pytest
-from worker_bed import chat, serving, until
+from listener_bed import chat, serving, until
 
 from moltbot_worker.aggregating import decided, opinion
 

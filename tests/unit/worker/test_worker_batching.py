@@ -5,8 +5,8 @@ import openai
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from listener_bed import serving, until
 from moltbot_provider import answers
-from worker_bed import serving, until
 
 from moltbot_worker.batching import shares
 

@@ -5,8 +5,8 @@ import aiohttp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from listener_bed import chat, serving, until
 from redis_bed import RedisBed
-from worker_bed import chat, serving, until
 
 from moltbot_worker.config import Rule
 from moltbot_worker.exchange import Request

@@ -1,7 +1,7 @@
 import asyncio
 
 import pytest
-from worker_bed import chat, serving, until
+from listener_bed import chat, serving, until
 
 MANY = 1000
 

@@ -7,8 +7,8 @@ import anthropic
 import httpx
 import openai
 import pytest
+from listener_bed import chat, serving, until
 from moltbot_provider import Fault
-from worker_bed import chat, serving, until
 
 FAULTS = {
     "late": Fault("slow_first_byte", seconds=60),

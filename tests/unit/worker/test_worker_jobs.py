@@ -8,8 +8,8 @@ import json
 
 import pytest
 from aiohttp import web
+from listener_bed import chat, config, serving, until
 from redis_bed import RedisBed
-from worker_bed import chat, config, serving, until
 
 from moltbot_worker.jobs.running import pause
 from moltbot_worker.jobs.webhooks import Webhooks, signature

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import aiohttp
 from aiohttp import web
+from listener_bed import KEY, Listener, config, until
 from moltbot_provider import Provider
 from redis_bed import RedisBed
-from worker_bed import KEY, Listener, config, until
 
 JOBS = int(os.environ.get("MOLTBOT_JOBS", "120"))
 KILL_S = float(os.environ.get("MOLTBOT_KILL_S", "1"))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import schemathesis
 from hypothesis import HealthCheck, given, settings
+from listener_bed import chat, serving, until
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -12,7 +13,6 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
-from worker_bed import chat, serving, until
 
 FILE = Path(__file__).resolve().parents[3] / "docs" / "jobs.openapi.yaml"
 CHECKS = [

@@ -6,7 +6,7 @@ import sys
 
 import aiohttp
 import pytest
-from worker_bed import KEY, chat, config, serving, until
+from listener_bed import KEY, chat, config, serving, until
 
 BIG = 16 * 2**20
 

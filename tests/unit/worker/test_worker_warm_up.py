@@ -2,8 +2,8 @@ import contextlib
 import json
 
 import pytest
+from listener_bed import chat, config, serving, until
 from redis_bed import RedisBed
-from worker_bed import chat, config, serving, until
 
 from moltbot_worker.config import WarmUp
 from moltbot_worker.process import running
@@ -139,3 +139,16 @@ def test_hidden_files_of_a_mounted_config_map_do_not_count(tmp_path):
     written(tmp_path, [chat("two")], name="..data")
     rule = config(tmp_path, "http://g", {}).rules[0]
     assert len(list(templates(settings, rule))) == 1
+
+
+async def test_a_thousand_templates_stay_within_their_bounds(tmp_path):
+    settings = warm(written(tmp_path, [chat(f"t{n}") for n in range(1100)]), concurrency=16)
+    async with serving(tmp_path, settings) as bed:
+        await until(lambda: bed.worker.why_not_ready() is None, "a ready worker", 70)  # its limit is 60 s
+        assert bed.calls() == 1000
+        assert bed.providers["one"].requests.max_in_flight <= 16
+        assert await bed.metric('moltbot_worker_warm_up_total{outcome="warm"}') == 1000
+        assert await bed.metric('moltbot_worker_warm_up_total{outcome="left_out"}') == 100
+        for number in (0, 500, 999):
+            assert (await bed.ask(chat(f"t{number}"), consumer="other"))[1]["x-moltbot-cache"] == "hit"
+        assert (await bed.ask(chat("t1000")))[1]["x-moltbot-cache"] == "miss"
