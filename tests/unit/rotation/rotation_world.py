@@ -80,6 +80,7 @@ class World:
         self._late: list[tuple[datetime, Key]] = []
         self._mounts: list[tuple[datetime, Mounted]] = []
         self._jwks: frozenset[str] = frozenset()
+        self._sets: list[tuple[datetime, frozenset[str]]] = []
         self._verifier: tuple[datetime, frozenset[str]] = (START - timedelta(days=1), frozenset())
         self._external = ExternalIssuer(self.read, self._verified)
         if self.bootstrap is not None:
@@ -204,7 +205,7 @@ class World:
 
     async def drop(self, version: str) -> None:
         await self._hit("store.drop", lambda: self.stored.pop(version, None))
-        self._jwks = frozenset(each.value for each in self.stored.values())
+        self._publish()
 
     async def mounted(self) -> Mounted:
         return self.mounted_now
@@ -264,10 +265,38 @@ class World:
         return frozenset(v for v, each in self.stored.items() if each.value in self._jwks)
 
     async def publish(self) -> None:
-        def put() -> None:
-            self._jwks = frozenset(each.value for each in self.stored.values())
+        await self._hit("keys.publish", self._publish)
 
-        await self._hit("keys.publish", put)
+    def _publish(self) -> None:
+        self._jwks = frozenset(each.value for each in self.stored.values())
+        self._sets.append((self.real, self._jwks))
+
+    def unverifiable(self, life: timedelta, cached: timedelta) -> list[str]:
+        """Keys of which some verifier, which keeps a JWKS so long, could not verify some token.
+
+        A token that a gateway signed while it used the key lives for `life`; a verifier has any set that was
+        published within `cached` before it is shown the token, and fetches none before that is over. Gateways
+        sign until they have picked up the next key.
+        """
+        spans: dict[str, tuple[datetime, datetime]] = {}
+        values = [(at, self._values.get(mounted.value or "")) for at, mounted in self._mounts]
+        for number, (at, value) in enumerate(values):
+            if value is None or value == BOOTSTRAP:
+                continue
+            later = [when for when, other in values[number:] if other != value]
+            end = (later[0] if later else self.real) + PICK_UP * self.gateways
+            first, last = spans.get(value, (at, end))
+            spans[value] = (min(first, at), max(last, end))
+        return [
+            value
+            for value, (first, last) in spans.items()
+            if not self._published_throughout(value, first - cached, min(last + life, self.real))
+        ]
+
+    def _published_throughout(self, value: str, begin: datetime, end: datetime) -> bool:
+        before = [keys for at, keys in self._sets if at <= begin][-1:]
+        within = [keys for at, keys in self._sets if begin < at <= end]
+        return bool(before) and all(value in keys for keys in [*before, *within])
 
     async def tell(self, announcement: Announcement) -> None:
         self.told.append(announcement)

@@ -265,3 +265,55 @@ def test_after_any_mixture_one_valid_credential_is_in_use(events: list[tuple[str
     assert world.valid == [used]
     assert set(world.stored) == {world.state.version}
     assert all(key.tag.startswith(f"moltbot-{UID}-") or not key.tag for key in world.keys.values())
+
+
+CACHED, LIFE = timedelta(minutes=5), timedelta(minutes=10)
+KEYS = Policy(
+    interval=timedelta(hours=72),
+    overlap=timedelta(seconds=0),
+    settle=CACHED + timedelta(seconds=30),
+    keep=LIFE + CACHED + timedelta(minutes=1),
+    managed=True,
+)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["rotateAt", "back", "pass"]), st.integers(1, 90), st.lists(FAULTS, max_size=12)
+        ),
+        max_size=6,
+    )
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_token_is_ever_unverifiable_by_a_verifier_that_keeps_the_jwks(
+    events: list[tuple[str, int, list[str]]],
+) -> None:
+    world = World("ManagedKey", policy=KEYS)
+    run(world, lambda: world.state.version is not None and world.given(1)[0] is not None)
+    for what, minutes, faults in events:
+        first = len(world.calls)
+        world.fault = lambda at, _, first=first, faults=faults: (  # type: ignore[assignment,misc]
+            faults[at - first] if at - first < len(faults) else ""
+        )
+        if what == "rotateAt":
+            world.policy = replace(world.policy, rotate_at=world.now)
+        elif what == "back":
+            world.skew -= timedelta(hours=1)
+        pass_time(world, timedelta(minutes=minutes))
+    world.fault = lambda _, __: ""
+    world.policy = replace(world.policy, rotate_at=world.now)
+    run(world, lambda: world.settled() and world.state.attempts == 0, timedelta(days=6))
+    assert world.unverifiable(LIFE, CACHED) == []
+    assert len({value for value in world.promoted_values if value != "value-of-a-person"}) >= 1
+
+
+@pytest.mark.parametrize("shorter", ["settle", "keep"])
+def test_a_key_that_is_published_too_late_or_too_short_is_seen(shorter: str) -> None:
+    world = World("ManagedKey", policy=replace(KEYS, **{shorter: timedelta(seconds=20)}), caches_jwks=False)
+    run(world, lambda: world.state.version is not None and world.given(1)[0] is not None)
+    for _ in range(2):
+        before = world.state.version
+        world.policy = replace(world.policy, rotate_at=world.now)
+        run(world, lambda before=before: world.state.version != before and world.settled())  # type: ignore[misc]
+    assert world.unverifiable(LIFE, CACHED) != []
