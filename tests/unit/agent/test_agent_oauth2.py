@@ -16,7 +16,7 @@ from moltbot_identity import Identity
 
 from moltbot_agent.config import Credential, FetchedToken
 from moltbot_agent.fetching import Fetcher
-from moltbot_agent.oauth2 import DEFAULT_LIFE_S, Refused, grant, token_request
+from moltbot_agent.oauth2 import DEFAULT_LIFE_S, Refused, client_of, grant, token_request
 from moltbot_agent.tokens import Issuance
 
 GOOD = {"access_token": "abc", "token_type": "Bearer", "expires_in": 60}
@@ -44,6 +44,14 @@ def test_post_puts_the_secret_into_the_body_alone():
     request = token_request(wanted(authentication="ClientSecretPost"), "s&ü")
     assert "authorization" not in request.headers
     assert parse_qs(request.body.decode())["client_secret"] == ["s&ü"]
+
+
+def test_a_client_that_was_registered_brings_its_identifier():
+    source = '{"client_id": "abc", "client_secret": "s3cret"}'
+    request = token_request(wanted(authentication="ClientSecretPost"), source)
+    assert b"client_id=abc&client_secret=s3cret" in request.body
+    for plain in ("{not json", '{"client_id": 1, "client_secret": "x"}', "s3cret"):
+        assert client_of(wanted(), plain) == ("gate way", plain)
 
 
 def test_a_grant():

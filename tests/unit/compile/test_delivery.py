@@ -1,5 +1,7 @@
 """What the agent and the pod are told."""
 
+from dataclasses import replace
+
 from compile_given import backend, compiled, rule
 
 from moltbot_agent.config import unpack
@@ -15,6 +17,19 @@ def test_credentials_are_files():
     assert str(credential.source) == "/etc/moltbot/credentials/default_s/token"
     assert str(credential.target) == "/run/moltbot/sds/default_s_token.json"
     assert result.mounts == (Mount("Secret", "default", "s", "token", "credential", "default_s", "token"),)
+
+
+def test_a_rotated_credential_is_in_a_secret_whose_name_stays():
+    given = replace(backend("a", secret="s"), rotated=True)
+    result = compiled([rule("r", ["a"])], [given])
+    (credential,) = result.agent.credentials
+    assert str(credential.source) == "/etc/moltbot/credentials/default_a-credential/value"
+    assert str(credential.next) == "/etc/moltbot/credentials/default_a-credential/next"
+    folder = "default_a-credential"
+    assert result.mounts == tuple(
+        Mount("Secret", "default", "a-credential", key, "credential", folder, key)
+        for key in ("value", "next")
+    )
 
 
 def test_backends_that_send_the_same_value_share_it():

@@ -34,6 +34,9 @@ ANNOTATION_SEEN: Final = "moltbot.io/credentials-written"
 AGAIN: Final = timedelta(seconds=5)
 """How soon the kubelet is reminded again."""
 
+MOST_REMINDED: Final = 1_000
+"""Pods that are remembered, of one backend; forgetting one costs a write."""
+
 Question = Literal["holds", "uses", "uses only"]
 
 
@@ -115,6 +118,8 @@ class RouteGateways:
         before = self._reminded.get(meta["uid"])
         if before is not None and before[0] == version and timedelta(0) <= now - before[1] < AGAIN:
             return
+        if len(self._reminded) >= MOST_REMINDED:
+            self._reminded.clear()
         self._reminded[meta["uid"]] = (version, now)
         change = {"metadata": {"annotations": {ANNOTATION_SEEN: f"{version}-{int(now.timestamp())}"}}}
         try:

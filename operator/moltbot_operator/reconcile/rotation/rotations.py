@@ -17,10 +17,9 @@ import structlog
 from moltbot_operator.api import IssuerType, ModelBackendSpec
 from moltbot_operator.compile.credentials import secret_ref
 from moltbot_operator.compile.sources import BackendRef
-from moltbot_operator.errors import LeaseLost, MoltBotError
+from moltbot_operator.errors import Conflict, LeaseLost, MoltBotError
 from moltbot_operator.kube.cache import Cache
 from moltbot_operator.kube.cluster import Cluster, Manifest
-from moltbot_operator.kube.kinds import MODEL_BACKEND
 from moltbot_operator.kube.queue import Backoff
 from moltbot_operator.reconcile.evidence import EvidenceReader
 from moltbot_operator.reconcile.rotation.gateways import RouteGateways
@@ -50,6 +49,7 @@ class _Rotation:
     """One backend's."""
 
     ref: BackendRef
+    backend: Manifest
     uid: str
     generation: int
     driver: Driver
@@ -130,11 +130,7 @@ class Rotations:
             keys = PublishedKeys(SigningKeys(self._cluster, self._cache), self._cache, backend, spec)
 
         async def tell(each: Announcement) -> None:
-            if each.type == "Warning":
-                failures_of(self._cache).count(str(ref), each.reason)
-            await self._cluster.event(
-                backend, type=each.type, reason=each.reason, action="Rotate", message=each.message
-            )
+            await self._tell(backend, each)
 
         around = Surroundings(
             uid=meta["uid"],
@@ -149,7 +145,17 @@ class Rotations:
         )
         policy = policy_of(spec, spec.rotation, meta["uid"])
         place = issuer_place(spec, ref.namespace)
-        return _Rotation(ref, meta["uid"], meta["generation"], Driver(around, hurry=hurry), policy, place)
+        return _Rotation(
+            ref, backend, meta["uid"], meta["generation"], Driver(around, hurry=hurry), policy, place
+        )
+
+    async def _tell(self, backend: Manifest, each: Announcement) -> None:
+        if each.type == "Warning":
+            meta = backend["metadata"]
+            failures_of(self._cache).count(f"{meta['namespace']}/{meta['name']}", each.reason)
+        await self._cluster.event(
+            backend, type=each.type, reason=each.reason, action="Rotate", message=each.message
+        )
 
     def _start(self, known: _Rotation) -> None:
         if known.timer is not None:
@@ -187,6 +193,10 @@ class Rotations:
         except MoltBotError as error:
             known.failures += 1
             log.warning("rotation is held up", error=str(error))
+            if isinstance(error, Conflict):  # somebody has to do something about it
+                await self._tell(
+                    known.backend, Announcement("Warning", "CredentialRotationHeldUp", str(error))
+                )
         except Exception:
             known.failures += 1
             log.exception("rotation crashed; this is a defect")
@@ -194,13 +204,3 @@ class Rotations:
             known.failures = 0
             return None if again is None else again - self._clock()
         return known.backoff.delay(known.failures)
-
-    def running(self) -> int:
-        """Tasks that are under way."""
-        return sum(1 for known in self._rotations.values() if known.task and not known.task.done())
-
-    def knows(self, namespace: str, name: str) -> bool:
-        """Whether the backend's credential is rotated."""
-        return (namespace, name) in self._rotations and self._cache.get(
-            MODEL_BACKEND, namespace, name
-        ) is not None

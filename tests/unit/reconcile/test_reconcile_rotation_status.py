@@ -1,0 +1,51 @@
+"""A state is read as it was written, and what somebody spoilt does no harm."""
+
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moltbot_operator.api.backend_status import CredentialStatus
+from moltbot_operator.reconcile.rotation.status import read_state, written_state
+from moltbot_operator.rotation.state import Phase, State
+
+TIMES = st.none() | st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+NAMES = st.none() | st.from_regex(r"[a-z0-9-]{1,20}", fullmatch=True)
+STATES = st.builds(
+    State,
+    phase=st.just(Phase.IDLE),
+    version=NAMES,
+    pending=NAMES,
+    previous=NAMES,
+    due=TIMES,
+    rotated=TIMES,
+    not_after=TIMES,
+    retry=TIMES,
+    attempts=st.integers(0, 100),
+    published=TIMES,
+    until=TIMES,
+    sweep=TIMES,
+    answered=TIMES,
+    urgent=st.booleans(),
+    reverted=st.booleans(),
+    message=st.text("abc ", max_size=50),
+)
+
+
+@given(STATES)
+def test_a_state_is_read_as_it_was_written(state: State) -> None:
+    written = written_state(state)
+    assert read_state(written) == state
+    kept = {key: value for key, value in written.items() if value is not None}
+    assert read_state(kept) == state
+    CredentialStatus.model_validate(kept)
+    known = {field.alias or name for name, field in CredentialStatus.model_fields.items()}
+    assert set(written) <= known, "the schema has every member, since the API server drops others"
+
+
+def test_a_status_that_somebody_edited_is_not_trusted_further_than_it_goes() -> None:
+    assert read_state({"phase": "Nonsense", "version": "v1", "nextRotationTime": "soon"}) == State(
+        version="v1"
+    )
+    assert read_state({"phase": "Verified", "version": "v1"}) == State(version="v1")
+    assert read_state({"phase": "Overlap"}) == State()
