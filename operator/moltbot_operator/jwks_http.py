@@ -157,7 +157,7 @@ def _config_map(backend: dict[str, Any]) -> tuple[str, timedelta] | None:
         return None
     issuer = spec.rotation.issuer if spec.rotation is not None else None
     managed = (issuer.managed_key if issuer is not None else None) or ManagedKey()
-    return managed.config_map_name or jwks_name(backend["metadata"]["name"]), managed.cache_max_age
+    return jwks_name(backend["metadata"]["name"], spec), managed.cache_max_age
 
 
 def _missing() -> web.Response:

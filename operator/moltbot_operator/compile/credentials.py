@@ -58,9 +58,10 @@ def managed_secret(backend: str, algorithm: str) -> str:
     return f"{backend}-signing-key-{algorithm.lower()}"
 
 
-def jwks_name(backend: str) -> str:
+def jwks_name(backend: str, spec: ModelBackendSpec) -> str:
     """Name of the ConfigMap with the public halves of a backend's managed keys."""
-    return f"{backend}-jwks"
+    managed = spec.rotation.issuer.managed_key if spec.rotation is not None else None
+    return (managed.config_map_name if managed is not None else None) or f"{backend}-jwks"
 
 
 def secret_ref(backend: str, spec: ModelBackendSpec, *, rotated: bool = False) -> SecretKeyRef | None:

@@ -11,7 +11,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from moltbot_operator.api import JWTAlgorithm
-from moltbot_operator.compile.credentials import jwks_name, managed_secret, rotated_secret
+from moltbot_operator.compile.credentials import managed_secret, rotated_secret
 from moltbot_operator.compile.sources import BackendRef
 from moltbot_operator.constants import LABEL_BACKEND, LABEL_ROUTE
 from moltbot_operator.kube.cache import Cache
@@ -211,7 +211,9 @@ def _backend_places(manifest: Manifest | None) -> set[Place]:
     if signing.get("managed"):
         name = manifest["metadata"]["name"]
         places.add((SECRET, namespace, managed_secret(name, jwt.get("algorithm") or JWTAlgorithm.ES256)))
-        places.add((CONFIG_MAP, namespace, jwks_name(name)))
+        issuer = (spec.get("rotation") or {}).get("issuer") or {}
+        jwks = (issuer.get("managedKey") or {}).get("configMapName") or f"{name}-jwks"
+        places.add((CONFIG_MAP, namespace, jwks))
     if (rotation := spec.get("rotation")) is not None:
         places |= {(SECRET, namespace, each) for each in _rotation_secrets(manifest, rotation)}
     for ca in (oauth2.get("caRef"), ((spec.get("endpoint") or {}).get("tls") or {}).get("caRef")):

@@ -3,7 +3,8 @@
 ::
 
     Secret <backend>-signing-key-<algorithm>   the private key; created, never overwritten
-    ConfigMap <backend>-jwks                   the public halves of all such Secrets that the backend has
+    ConfigMap <backend>-jwks                   the public halves of all such Secrets that the backend has;
+                                               rotation.issuer.managedKey.configMapName names another
 
 Both belong to the ModelBackend and go with it. A crash between the two writes leaves a key that the next call
 publishes; a Secret that somebody deletes is made anew, with another key. After a change of the algorithm the
@@ -103,7 +104,7 @@ class SigningKeys:
                 secret = await self._secret(backend, algorithm, made)
                 secrets = {algorithm: secret, **await self._earlier(backend, algorithm)}
                 keys = [await _public(secrets[each], each) for each in JWTAlgorithm if each in secrets]
-            name = await self._publish(backend, keys)
+            name = await self._publish(backend, jwks_name(backend["metadata"]["name"], spec), keys)
         except _Blocked as blocked:
             return ManagedKey(None, blocked.problem, blocked.again, made[0] if made else None)
         except ClusterError as error:
@@ -136,10 +137,10 @@ class SigningKeys:
         _require_ownership(backend, live, SECRET)
         return live
 
-    async def published_versions(self, backend: Manifest) -> frozenset[str]:
+    async def published_versions(self, backend: Manifest, spec: ModelBackendSpec) -> frozenset[str]:
         """Versions of a rotated key that are in the JWKS as it is."""
         meta = backend["metadata"]
-        live = await self._live(CONFIG_MAP, meta["namespace"], jwks_name(meta["name"]))
+        live = await self._live(CONFIG_MAP, meta["namespace"], jwks_name(meta["name"], spec))
         try:
             document = orjson.loads(((live or {}).get("data") or {}).get(JWKS_KEY, "{}"))
             kids = {key.get("kid") for key in document.get("keys") or []}
@@ -162,11 +163,10 @@ class SigningKeys:
             found[version] = self._publics[uid]
         return found
 
-    async def _publish(self, backend: Manifest, keys: list[dict[str, Any]]) -> str:
+    async def _publish(self, backend: Manifest, name: str, keys: list[dict[str, Any]]) -> str:
         meta = backend["metadata"]
         jwks = {"keys": keys}
         text = orjson.dumps(jwks, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode()
-        name = jwks_name(meta["name"])
         live = await self._live(CONFIG_MAP, meta["namespace"], name)
         wanted = {**_object(backend, CONFIG_MAP, name), "data": {JWKS_KEY: text}}
         if live is not None:

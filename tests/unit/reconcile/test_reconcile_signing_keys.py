@@ -17,6 +17,7 @@ from moltbot_operator.kube.kinds import CONFIG_MAP, KINDS, MODEL_BACKEND, SECRET
 from moltbot_operator.kube.queue import Key
 from moltbot_operator.reconcile import affected
 from moltbot_operator.reconcile.backend import BackendReconciler
+from moltbot_operator.reconcile.references import references_of
 
 KEY = Key("Backend", NS, "pro")
 SECRET_PLACE = (SECRET, NS, "pro-signing-key-es256")
@@ -100,6 +101,22 @@ async def test_a_key_is_made_kept_and_published(server: KeyServer) -> None:
     await reconcile(server)
     assert pem(server) == before
     assert len(server.writes) == writes
+
+
+async def test_the_jwks_is_in_the_config_map_that_the_spec_names(server: KeyServer) -> None:
+    named = backend()
+    issuer = {"type": "ManagedKey", "managedKey": {"configMapName": "for-them"}}
+    named["spec"]["rotation"] = {"issuer": issuer}
+    server.put(named)
+    await reconcile(server)
+    assert (CONFIG_MAP, NS, "for-them") in server.objects
+    assert JWKS_PLACE not in server.objects
+    assert f"ConfigMap {NS}/for-them" in condition(server)["message"]
+    cache = Cache()
+    references_of(cache)
+    cache.put(MODEL_BACKEND, deepcopy(server.objects[MODEL_BACKEND, NS, "pro"]))
+    changed = server.objects[CONFIG_MAP, NS, "for-them"]
+    assert KEY in affected(cache, CONFIG_MAP, changed)  # put right when somebody edits it
 
 
 @pytest.mark.parametrize("fault", ["lose", "kill", "refuse"])

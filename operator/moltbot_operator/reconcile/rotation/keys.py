@@ -20,7 +20,7 @@ class PublishedKeys:
 
     async def published(self) -> frozenset[str]:
         """Versions whose key is in the ConfigMap."""
-        return await self._keys.published_versions(self._backend)
+        return await self._keys.published_versions(self._backend, self._spec)
 
     async def publish(self) -> None:
         """Write the ConfigMap. ClusterError where it can't be written."""

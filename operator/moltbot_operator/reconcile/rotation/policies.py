@@ -8,10 +8,13 @@ from moltbot_operator.api.rotation import Rotation
 from moltbot_operator.rotation.state import Policy
 from moltbot_operator.rotation.timing import share_of
 
-__all__ = ["PROPAGATION", "SKEW", "policy_of"]
+__all__ = ["DRIFT", "PROPAGATION", "SKEW", "policy_of"]
 
 PROPAGATION: Final = timedelta(seconds=30)
 """How long a written JWKS may take to be what is served."""
+
+DRIFT: Final = timedelta(seconds=30)
+"""How much longer a verifier may keep a JWKS whose end it reckons from the answer's date by its own clock."""
 
 SKEW: Final = timedelta(minutes=1)
 """How far a verifier's clock may be from ours."""
@@ -23,7 +26,7 @@ def policy_of(spec: ModelBackendSpec, rotation: Rotation, uid: str) -> Policy:
     settle = keep = timedelta(0)
     if managed and spec.auth.jwt is not None:
         cached = (rotation.issuer.managed_key or ManagedKey()).cache_max_age
-        settle = cached + PROPAGATION
+        settle = cached + PROPAGATION + DRIFT
         keep = spec.auth.jwt.ttl + cached + SKEW
     return Policy(
         interval=rotation.interval,
