@@ -1,6 +1,7 @@
 """Credentials of every kind rotated by the operator under traffic, while it is killed and the issuers fail.
 
-MOLTBOT_TEST_ROTATIONS: how often each credential is rotated (default 1); the operator is killed once in each.
+MOLTBOT_TEST_ROTATIONS: how often each credential is rotated (default 1); in each the operator is killed once,
+at another step of the machine, and issuers fail otherwise: 6 is the whole table.
 MOLTBOT_TEST_RATE: requests a second for each backend (default 15).
 """
 
@@ -212,24 +213,44 @@ def settled(site, name, before):
     return idle and found.get("version") != before[name] and not found.get("previousVersion")
 
 
-FAULTS = {
-    ISSUER: [
-        {"kind": "lost", "operation": "create", "count": 1},
-        {"kind": "error_after", "operation": "revoke", "count": 1},
-    ],
-    IDENTITY: {
-        "faults": [
-            {"kind": "status", "operation": "register", "count": 1},
-            {"kind": "cut", "operation": "delete", "count": 1},
-        ]
-    },
-}
-"""A key that is made and nobody hears of, a revocation without an answer, and the same for clients."""
+STEPS = ("Issued", "Promoted", "Prepared", "Distributed", "Overlap", "Revoked")
+"""In the n-th rotation the operator is killed once a backend is seen at the n-th of these, or further."""
+
+ORDER = ("Idle", "Prepared", "Issued", "Verified", "Distributed", "Promoted", "Overlap", "Revoked")
+
+FAULTS = (
+    (("lost", "create"), ("error_after", "revoke"), ("status", "register"), ("cut", "delete")),
+    (("hang_after", "create"), ("hang", "list"), ("hang", "register"), ("lost", "delete")),
+    (("malformed", "create"), ("lost", "revoke"), ("cut", "register"), ("error_after", "delete")),
+    (("error_after", "create"), ("cut", "list"), ("limited", "register"), ("status", "delete")),
+    (("without_value", "create"), ("hang_after", "revoke"), ("refuse", "register"), ("hang", "delete")),
+    (("limited", "create"), ("status", "revoke"), ("status", "register"), ("hang_after", "delete")),
+)
+"""All of a line in the n-th rotation: keys that are made and nobody hears of, revocations without an answer,
+issuers that hang. A client whose registration is lost can't be found by anybody: that is not among them."""
 
 
-def put_faults(site):
-    site.admin(ISSUER, "PUT", "/faults", FAULTS[ISSUER])
-    site.admin(IDENTITY, "PUT", "/registration", FAULTS[IDENTITY])
+def put_faults(site, number):
+    faults = [
+        {"kind": kind, "operation": call, "count": 1} for kind, call in FAULTS[(number - 1) % len(FAULTS)]
+    ]
+    keys = [each for each in faults if each["operation"] in {"list", "create", "revoke"}]
+    site.admin(ISSUER, "PUT", "/faults", keys)
+    site.admin(IDENTITY, "PUT", "/registration", {"faults": [each for each in faults if each not in keys]})
+
+
+def wait_for_step(site, number, before):
+    """Until a backend is at the step where the operator is to be killed in this rotation."""
+    step, names = STEPS[(number - 1) % len(STEPS)], (APIKEY, MANAGED, OAUTH2, EXTERNAL)
+    name = names[(number - 1) % len(names)]
+
+    def there():
+        found = credential(site, name)
+        gone_by = found.get("version") != before[name]
+        return gone_by or ORDER.index(found.get("phase") or "Idle") >= ORDER.index(step)
+
+    access.wait_until(f"{name} to be {step}", there, ROTATION_S, every=0.1)
+    return f"{name} {credential(site, name).get('phase')}"
 
 
 def test_every_kind_rotates_under_traffic_while_operator_and_issuers_fail(rotating):
@@ -237,14 +258,14 @@ def test_every_kind_rotates_under_traffic_while_operator_and_issuers_fail(rotati
     with Traffic(site):
         for number in range(1, ROTATIONS + 1):
             before = {name: credential(site, name)["version"] for name in BACKENDS}
-            put_faults(site)
+            put_faults(site, number)
             value = f"external-s3cret-{number}"
             both = [f"Bearer external-s3cret-{number - 1}", f"Bearer {value}"]
             site.admin(EXTERNAL, "PUT", "/expect", {"authorization": both})
             site.cluster.apply([secret(site, EXTERNAL, token=value)])
             for name in (APIKEY, OAUTH2, MANAGED):
                 put_rotation(site, name, rotateAt=now())
-            time.sleep(0.5 * number)  # somewhere in the middle: where is the point, and it differs each time
+            at = wait_for_step(site, number, before)
             kill_operator(site)
             began = time.monotonic()
             for name in BACKENDS:
@@ -253,7 +274,7 @@ def test_every_kind_rotates_under_traffic_while_operator_and_issuers_fail(rotati
                     lambda name=name, before=before: settled(site, name, before),
                     ROTATION_S,
                 )
-            print(f"rotation {number}: {time.monotonic() - began:.0f} s with a change of leaders")
+            print(f"rotation {number}: {time.monotonic() - began:.0f} s, the operator killed at {at}")
             site.admin(EXTERNAL, "PUT", "/expect", {"authorization": [f"Bearer {value}"]})
     valid = [each for each in site.admin(ISSUER, "GET", "/keys") if each["valid"]]
     assert [each["name"] == "person" for each in valid].count(False) == 1, valid
