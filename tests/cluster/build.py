@@ -49,6 +49,8 @@ class Component:
     binary: str | None = None
     tags: tuple[str, ...] = ()
     staging: str | None = None
+    source: str | None = None
+    """Folder beside this file with a program of our own that uses the module; its binary has that name."""
 
     @property
     def folder(self) -> Path:
@@ -56,7 +58,7 @@ class Component:
 
     def targets(self) -> dict[Path, str]:
         """Binary path -> import path of its main package."""
-        found = {}
+        found = {self.folder / self.source: "."} if self.source else {}
         for package in (*self.packages, *self.node_packages, *self.tool_packages):
             path = self.module if package == "." else f"{self.module}/{package}"
             name = self.binary if package == "." and self.binary else package.rsplit("/", 1)[-1]
@@ -143,6 +145,8 @@ def _build(component: Component, missing: dict[Path, str]) -> None:
         lines = ["module testbed", "go 1.26", f"require {component.module} {component.version}"]
         lines += _staging_replacements(component, env)
         (Path(scratch) / "go.mod").write_text("\n".join(lines) + "\n")
+        if component.source:
+            shutil.copytree(HERE / component.source, scratch, dirs_exist_ok=True)
         for path, package in missing.items():
             started = time.monotonic()
             partial = path.with_name(f".{path.name}.{os.getpid()}")

@@ -45,6 +45,7 @@ from moltbot_operator.reconcile.observe import observe
 from moltbot_operator.reconcile.outside import Outside
 from moltbot_operator.reconcile.publish import Publisher
 from moltbot_operator.reconcile.serving import selected, serving
+from moltbot_operator.reconcile.spec_history import SpecHistory
 from moltbot_operator.reconcile.specs import BackendSpecs
 from moltbot_operator.reconcile.status import (
     address,
@@ -107,6 +108,7 @@ class RouteReconciler:
         self._carrier = Carrier(cluster, cache, clock, settings.own_namespace)
         self._publisher = Publisher(cluster, cache, MOLTBOT_ROUTE)
         self._measurements = measurements_of(cache)
+        self._specs = SpecHistory(cluster)
         self._ports = ports
         self._background = background or Background()
         self._observe_rollout = observe_rollout
@@ -149,6 +151,7 @@ class RouteReconciler:
         serves = plan.active if plan.active == active else selected(self._cache, owner)
         await self._report(manifest, wanted, plan, observed, applied=applied, serves=serves)
         self._observe_rollout(state, plan, now)
+        await self._specs.record(owner, manifest, plan, desired)
         measurer = Measurer(
             owner=owner,
             service=gateway.service if gateway else GatewayService(),
@@ -179,6 +182,7 @@ class RouteReconciler:
         self._carrier.forget(*place)
         self._measurements.forget(place)
         self._background.forget(key)
+        self._specs.forget(*place)
 
     def _token(self, memory: RouteMemory) -> str:
         """The evidence token: as remembered, as in the cluster, or a new one."""
