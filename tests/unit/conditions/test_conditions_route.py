@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from moltbot_operator.compile.result import RuleReport
@@ -215,6 +215,7 @@ FACTS = st.builds(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(FACTS)
 def test_conditions_never_contradict_each_other(facts: RouteFacts) -> None:
     statements = route_conditions(facts)

@@ -100,6 +100,13 @@ def test_the_test_data_for_argo_cd_is_right(file):
         assert health(manifest) == (test["healthStatus"]["status"], test["healthStatus"]["message"])
 
 
+@pytest.mark.parametrize(
+    "file", sorted(ARGOCD.glob("moltbot.io/MoltBotRoute/testdata/*.yaml")), ids=lambda file: file.stem
+)
+def test_the_test_data_for_argo_cd_is_what_the_operator_writes(file):
+    assert yaml.safe_load(file.read_text()) in [manifest for _, manifest, _ in EVERY]
+
+
 def test_the_configuration_for_argo_cd_holds_the_same_scripts():
     (configuration,) = yaml.safe_load_all((ARGOCD / "argocd-cm.yaml").read_text())
     for kind in ("MoltBotRoute", "ModelBackend"):
