@@ -2,7 +2,8 @@
 
 MOLTBOT_TEST_FLIPS: changes of the route in a row (default 3); MOLTBOT_TEST_KILLS: how often the leading
 operator is killed (default 3); MOLTBOT_TEST_STREAM: seconds that a stream lasts (default 8);
-MOLTBOT_TEST_RATE: plain requests a second (default 40).
+MOLTBOT_TEST_RATE: plain requests a second (default 40); MOLTBOT_TEST_EDITS: edits that supersede each other,
+one every 2 s (default 5).
 """
 
 import json
@@ -22,6 +23,7 @@ KILLS = int(os.environ.get("MOLTBOT_TEST_KILLS", "3"))
 STREAM = float(os.environ.get("MOLTBOT_TEST_STREAM", "8"))
 GAP = 0.25
 RATE = int(os.environ.get("MOLTBOT_TEST_RATE", "40"))
+EDITS = int(os.environ.get("MOLTBOT_TEST_EDITS", "5"))
 SLOW = "rollout-slow"
 
 
@@ -142,14 +144,23 @@ def test_the_spec_from_before_is_switched_to_without_new_pods(site):
     began = time.monotonic()
     site.cluster.apply([old])
 
-    def back():
-        service = site.cluster.get("service", "rolling", site.namespace)
-        return service["spec"]["selector"]["moltbot.io/revision"] == before
-
-    access.wait_until("the Service to select the revision before", back, 30, every=0.05)
+    access.wait_until(
+        "the Service to select the revision before", lambda: selected(site) == before, 30, every=0.05
+    )
     print(f"back after {time.monotonic() - began:.2f} s")
     assert stable(site, None)["revision"]["active"] == before
     assert pods() == there
+
+
+def selected(site):
+    """The revision that users are led to."""
+    return site.cluster.get("service", "rolling", site.namespace)["spec"]["selector"]["moltbot.io/revision"]
+
+
+def revisions(site):
+    """Those that have a Deployment."""
+    found = site.cluster.list("deployments", site.namespace, "moltbot.io/route=rolling")
+    return [each["metadata"]["labels"]["moltbot.io/revision"] for each in found]
 
 
 def failed(site, seconds=120):
@@ -178,7 +189,10 @@ def test_a_revision_that_answers_errors_is_refused_by_its_tests_or_rolled_back_b
         site.cluster.apply([changed(site, 301, MAX, analysis=analysis)])
         results = {}
         load = threading.Thread(
-            target=lambda: results.update(site.load("rolling", duration=90, rate=RATE, seconds=180))
+            # New connections: kept ones stay with the pods from before for as long as those do.
+            target=lambda: results.update(
+                site.load("rolling", duration=60, rate=RATE, close=True, seconds=180)
+            )
         )
         load.start()
         try:
@@ -191,6 +205,41 @@ def test_a_revision_that_answers_errors_is_refused_by_its_tests_or_rolled_back_b
     answers = results["answers"]
     assert any(each.startswith("500") for each in answers), "users saw it for a while"
     assert site.load("rolling", count=50)["answers"] == {f"200 {PRO}": 50}, "and no longer"
+
+
+BROKEN = {
+    "crashing": {"containers": [{"name": "envoy", "env": [{"name": "PYTHONHOME", "value": "/nowhere"}]}]},
+    "never scheduled": {"nodeSelector": {"moltbot.io/test": "no-such-node"}},
+}
+"""Pod templates whose pods never get ready."""
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_pods_that_never_get_ready_never_serve(site, how):
+    before = state(site)["revision"]["active"]
+    broken = changed(site, 400 + len(how), progressDeadline="12s")
+    broken["spec"]["gateway"]["podTemplate"] = {"spec": BROKEN[how]}
+    site.cluster.apply([broken])
+    found = failed(site)
+    assert found["reason"] == "ProgressDeadlineExceeded", found
+    assert selected(site) == state(site)["revision"]["active"] == before
+    assert site.load("rolling", count=50)["answers"] == {f"200 {PRO}": 50}
+    access.wait_until("the broken pods to go", lambda: revisions(site) == [before], 60)
+
+
+def test_edits_that_supersede_each_other_leave_what_serves_alone_until_the_last(site):
+    before = state(site)["revision"]["active"]
+    held = changed(site, 500, autoPromote=False)
+    with Traffic(site):
+        for number in range(EDITS):
+            held = changed(site, 500 + number, autoPromote=False)
+            site.cluster.apply([held])
+            time.sleep(2)  # the pace of the edits is what is tested
+            assert selected(site) == before
+        held["spec"]["rollout"]["autoPromote"] = True
+        site.cluster.apply([held])
+        after = stable(site, before)["revision"]["active"]
+    access.wait_until("one revision to be left", lambda: revisions(site) == [after], 120)
 
 
 def test_a_revision_that_passes_tests_drill_and_analysis_is_promoted(site):
@@ -226,14 +275,12 @@ def test_an_operator_killed_at_its_transitions_flips_once_and_costs_no_request(s
             while time.monotonic() < deadline:
                 status = state(site)
                 rollout = status["rollout"]
-                service = site.cluster.get("service", "rolling", site.namespace)
-                selected = service["spec"]["selector"]["moltbot.io/revision"]
-                if selected != serves[-1]:
-                    serves.append(selected)
-                where = (rollout["phase"], selected == before)
-                if rollout["phase"] == "Stable" and selected != before and kills >= KILLS:
-                    break
-                if rollout["phase"] == "Stable" and selected != before and where in seen:
+                serving = selected(site)
+                if serving != serves[-1]:
+                    serves.append(serving)
+                where = (rollout["phase"], serving == before)
+                completed = rollout["phase"] == "Stable" and serving != before
+                if completed and (kills >= KILLS or where in seen):
                     break
                 if where not in seen and (found := leader(site.cluster)):
                     seen.add(where)
@@ -244,9 +291,5 @@ def test_an_operator_killed_at_its_transitions_flips_once_and_costs_no_request(s
             assert serves == [before, after], "one flip"
             switches += 1
 
-    def alone():
-        found = site.cluster.list("deployments", site.namespace, "moltbot.io/route=rolling")
-        return [each["metadata"]["labels"]["moltbot.io/revision"] for each in found] == [after]
-
-    access.wait_until("one revision to be left", alone, 120)
+    access.wait_until("one revision to be left", lambda: revisions(site) == [after], 120)
     assert kills >= KILLS
