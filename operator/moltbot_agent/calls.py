@@ -43,15 +43,17 @@ _BUCKETS: Final = {
 _USAGE: Final = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens"}
 
 
-_BACKEND: Final = {"name": "backend", "value_format": f"%UPSTREAM_METADATA({PREFIX}:name)%"}
 _CODE: Final = {"name": "code", "value_format": "%RESPONSE_CODE%"}
 
 Logger = dict[str, Any]
 """Item of an access log."""
 
 
-def call_log(consumer: str, *, tokens: bool) -> list[Logger]:
-    """Loggers of the public listener; `consumer` is the format of its name, `tokens` whether any are read."""
+def call_log(consumer: str, backend: str, *, tokens: bool) -> list[Logger]:
+    """Loggers of the public listener.
+
+    `consumer` and `backend` are formats of their names, `tokens` says whether any are read.
+    """
     calls = {
         "stat": {"name": "calls", "tags": [{"name": "consumer", "value_format": consumer}, _CODE]},
         "value_fixed": 1,
@@ -61,21 +63,24 @@ def call_log(consumer: str, *, tokens: bool) -> list[Logger]:
     answered = {**_logger(histograms=[clients.answer_time()]), "filter": good}
     loggers = [_logger(counters=[calls, clients.answers()]), answered]
     for operation in OPERATIONS:
-        time = _histogram("call_time", operation, "%DURATION%", _CODE, unit="Milliseconds")
+        time = _histogram("call_time", operation, "%DURATION%", backend, _CODE, unit="Milliseconds")
         loggers.append({**_logger(histograms=[time]), "filter": _all(*_of(operation))})
         for name, key in _USAGE.items() if tokens else ():
-            counted = _histogram(name, operation, f"%DYNAMIC_METADATA({PREFIX}:{key})%")
+            counted = _histogram(name, operation, f"%DYNAMIC_METADATA({PREFIX}:{key})%", backend)
             loggers.append({**_logger(histograms=[counted]), "filter": _all(_known(key), *_of(operation))})
     return loggers
 
 
-def first_token_log() -> list[Logger]:
-    """Loggers of the public router: from an attempt's request sent to a good answer's first byte of body."""
+def first_token_log(backend: str) -> list[Logger]:
+    """Loggers of the public router: from an attempt's request sent to a good answer's first byte of body.
+
+    `backend` is the format of its name.
+    """
     ok = [_status("GE", 200), _status("LE", 299)]
     time = "%COMMON_DURATION(US_TX_BEG:US_RX_BODY_BEG:ms)%"
     return [
         {
-            **_logger(histograms=[_histogram("first_token", operation, time, unit="Milliseconds")]),
+            **_logger(histograms=[_histogram("first_token", operation, time, backend, unit="Milliseconds")]),
             "filter": _all(*ok, *_of(operation)),
         }
         for operation in OPERATIONS
@@ -83,9 +88,10 @@ def first_token_log() -> list[Logger]:
 
 
 def _histogram(
-    name: str, operation: str, value: str, *tags: dict[str, str], unit: str = "Unspecified"
+    name: str, operation: str, value: str, backend: str, *tags: dict[str, str], unit: str = "Unspecified"
 ) -> dict[str, Any]:
-    stat = {"name": f"{name}_{operation}", "tags": [_BACKEND, *tags]}
+    told = {"name": "backend", "value_format": backend}
+    stat = {"name": f"{name}_{operation}", "tags": [told, *tags]}
     return {"stat": stat, "unit": unit, "value_format": value}
 
 

@@ -20,6 +20,9 @@ ROUTES: Final = "moltbotroutes"
 FIELD_MANAGER: Final = "moltbot-operator"
 """Field manager of objects that a route owns."""
 
+SCALE_MANAGER: Final = "moltbot-scaler"
+"""Field manager of the number of workers, which nothing else writes."""
+
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 LABEL_NAME: Final = "app.kubernetes.io/name"
 LABEL_COMPONENT: Final = "app.kubernetes.io/component"
@@ -38,6 +41,8 @@ LABEL_BACKEND: Final = "moltbot.io/backend"
 """Name of the owning ModelBackend (same namespace)."""
 
 COMPONENT_GATEWAY: Final = "gateway"
+
+COMPONENT_WORKER: Final = "worker"
 
 COMPONENT_SIGNING_KEY: Final = "signing-key"
 
@@ -64,6 +69,24 @@ PORT_METRICS: Final = 9090
 
 PORT_EVIDENCE: Final = 9091
 """The agent's evidence endpoint: GET /evidence with a bearer token."""
+
+PORT_CALLS: Final = 8090
+"""Envoy's listener that workers call back."""
+
+PORT_WORKER: Final = 8080
+"""A worker's requests, in its own pod; its metrics and evidence have the gateway's ports."""
+
+DIR_WORKER: Final = "/etc/moltbot/worker"
+"""Mount of a worker's configuration (file `worker.json`)."""
+
+DIR_WORKER_SECRET: Final = "/etc/moltbot/worker-secret"  # noqa: S105 - the path of a folder
+"""Mount of the secret that gateway and workers of a revision share."""
+
+DIR_STORE: Final = "/etc/moltbot/store"
+"""Mount of the store's password (file `password`)."""
+
+DIR_TEMPLATES: Final = "/etc/moltbot/templates"
+"""Mount of templates for warm-up, one folder a ConfigMap."""
 
 DIR_CONFIG: Final = "/etc/moltbot/config"
 """Mount of the revision's immutable ConfigMaps: parts of the compressed configuration."""

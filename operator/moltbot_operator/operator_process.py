@@ -54,12 +54,13 @@ async def run(
     affected: Affected | None = None,
     reconcilers: Reconcilers | None = None,
     issuers: Any = None,
+    load: Any = None,
 ) -> int:
     """Run the operator until `stop` is set (if not given: by SIGTERM or SIGINT); returns the exit code.
 
     0: stopped as asked; 1: the Lease is lost or the cluster out of reach, a new start is needed.
     The other arguments replace the real evidence reader, world outside, index and reconcilers in tests;
-    so do `issuers` with those that make credentials.
+    so do `issuers` with those that make credentials, and `load` with what workers are measured by.
     """
     log = structlog.get_logger(__name__)
     signals = _Signals(stop)
@@ -127,6 +128,7 @@ async def run(
                     _reconcilers,
                     stack=stack,
                     issuers=issuers,
+                    load=load,
                     ports=ports,
                     background=background,
                     observe_rollout=metrics.rollouts.step,
@@ -197,20 +199,26 @@ def _reconcilers(
     *,
     stack: AsyncExitStack,
     issuers: Any,
+    load: Any,
     **rollouts: Any,
 ) -> Mapping[str, Work]:
     from moltbot_operator.providers.issuers import Issuers  # noqa: PLC0415
     from moltbot_operator.reconcile.backend import BackendReconciler  # noqa: PLC0415
     from moltbot_operator.reconcile.route import RouteReconciler  # noqa: PLC0415
+    from moltbot_operator.reconcile.scaling import HttpLoad, WorkerReconciler  # noqa: PLC0415
 
     backends = BackendReconciler(
         cluster, cache, evidence, clock, settings, issuers=(issuers or Issuers()).open
     )
     if backends.rotations is not None:
         stack.push_async_callback(backends.rotations.close)
+    if load is None:
+        load = HttpLoad()
+        stack.push_async_callback(load.close)
     return {
         "Route": RouteReconciler(cluster, cache, evidence, clock, settings, **rollouts).reconcile,
         "Backend": backends.reconcile,
+        "Workers": WorkerReconciler(cluster, cache, load, clock, settings).reconcile,
     }
 
 

@@ -93,6 +93,9 @@ class Settings(BaseModel):
     stop_grace: Seconds = timedelta(seconds=10)
     """How long reconciliations under way may take to finish on a clean stop."""
 
+    scale_period: Seconds = timedelta(seconds=15)
+    """How often workers that the operator scales are measured."""
+
     bind_address: str = "0.0.0.0"
     """Address of the health and metrics endpoints."""
 

@@ -251,6 +251,8 @@ class Bench:
         self.outside = StandInOutside()
         self.issuers: Any = None
         """Instead of the real ones, which call no address of this machine."""
+        self.load: Any = None
+        """Instead of workers' own metrics."""
         watched = settings.namespaces[0] if settings.namespaces else None
         self.kubelet = StandInKubelet(kube, watched)
         self._operator: asyncio.Task[int] | None = None
@@ -275,6 +277,7 @@ class Bench:
                 ports=self.outside.ports,
                 stop=self._stop,
                 issuers=self.issuers,
+                load=self.load,
             )
         )
 

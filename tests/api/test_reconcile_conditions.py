@@ -285,14 +285,11 @@ CASES = {
     "stream guard": unsupported_rule(
         "n3", "rules[r].failover.stream", failover={"stream": {"firstToken": "10s"}}
     ),
-    "cache": unsupported_rule("n5", "rules[r].cache", cache={"ttl": "10m"}),
-    "coalesce": unsupported_rule("n6", "rules[r].coalesce", coalesce=True),
     "batch": unsupported_rule("n7", "rules[r].batch", batch={"window": "5ms"}),
     "async": unsupported_rule("n8", "rules[r].async", **{"async": {"queue": "default"}}),
     "aggregate": unsupported_rule(
         "n9", "rules[r].aggregate", aggregate={"strategy": "All", "backends": ["ok", "b-none"]}
     ),
-    "worker": refused("n10", "spec.worker", worker={"replicas": 1}),
     "consumer key rotation": refused(
         "n15",
         "consumers[app].auth.apiKey.rotation",

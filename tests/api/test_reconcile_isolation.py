@@ -68,7 +68,7 @@ async def test_a_deleted_secret_shows_on_backend_and_route_and_heals(bench: Benc
 
 async def test_bad_routes_stop_nobody_else(bench: Bench) -> None:
     bad = [
-        route(bench.namespace, "bad-feature", [rule("all", "pro", coalesce=True)]),
+        route(bench.namespace, "bad-feature", [rule("all", "pro", batch={})]),
         route(bench.namespace, "bad-backend", [rule("all", "nowhere")], consumers=anyone("nowhere")),
         route(
             bench.namespace,

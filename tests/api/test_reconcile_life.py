@@ -133,11 +133,9 @@ async def test_a_spec_that_is_refused_never_replaces_the_active_revision(bench: 
     await bench.apply(backend(bench.namespace, "pro"), manifest)
     active = (await bench.settled("assistant"))["status"]["revision"]["active"]
 
-    refused = route(
-        bench.namespace, "assistant", [rule("all", "pro", coalesce=True)], consumers=anyone("pro")
-    )
+    refused = route(bench.namespace, "assistant", [rule("all", "pro", batch={})], consumers=anyone("pro"))
     await bench.apply(refused)
-    await bench.wait_route("assistant", "Accepted", "False", reason="NotSupportedYet", says="coalesce")
+    await bench.wait_route("assistant", "Accepted", "False", reason="NotSupportedYet", says="batch")
     await bench.wait_route("assistant", "Ready", "False", says=f"Revision {active} goes on serving")
     await bench.wait_route("assistant", "Stalled", "True", reason="NotSupportedYet")
     await bench.wait_route("assistant", "Programmed", "True")

@@ -13,9 +13,10 @@ import pytest
 import yaml
 from envoy_check import dangling, refusal
 
-from moltbot_operator.compile import Files, compile_route
+from moltbot_operator.compile import Files, WorkerFiles, compile_route
 from moltbot_operator.compile.envoy.script import script
 from moltbot_operator.compile.envoy.tokens import consumer_script
+from moltbot_operator.compile.worker_secret import worker_secret
 from moltbot_operator.serve.files import read
 
 HERE = Path(__file__).parent
@@ -64,6 +65,8 @@ def written(result, *, probe=False):
     }
     if probe:
         document["probe"] = [readable({"listener": each}) for each in listeners if probes(each)]
+    if result.worker is not None:
+        document["worker"] = readable(result.worker.model_dump(mode="json", by_alias=True))
     return yaml.dump(document, sort_keys=True, allow_unicode=True, width=110, Dumper=NoAliases)
 
 
@@ -89,7 +92,16 @@ def test_compiles_to_what_is_written(feature):
 
 @pytest.mark.parametrize("feature", FEATURES)
 def test_envoy_takes_it(feature, tmp_path):
-    result = compiled(feature, Files(ca=str(tmp_path), system_ca=ssl.get_default_verify_paths().cafile))
+    secret = tmp_path / "worker"
+    secret.mkdir()
+    for name, content in worker_secret("seed", "revision").items():
+        (secret / name).write_text(content)
+    files = Files(
+        ca=str(tmp_path),
+        system_ca=ssl.get_default_verify_paths().cafile,
+        worker=WorkerFiles(secret=str(secret)),
+    )
+    result = compiled(feature, files)
     for mount in result.mounts:
         if mount.purpose == "ca":
             (tmp_path / mount.folder).mkdir()

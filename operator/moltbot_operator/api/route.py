@@ -35,7 +35,7 @@ class MoltBotRouteSpec(ApiModel):
     gateway: Gateway = Gateway()
     """The Envoy pods of the route, and their Service."""
     worker: Worker | None = None
-    """The Python pods that do what Envoy can't; absent: none."""
+    """The Python pods that do what Envoy can't, for rules that ask for that; absent: one, where one does."""
     rollout: Rollout | None = None
     """How a changed route replaces the active revision; absent: blue-green without tests and analysis."""
     audit: Audit = Audit()

@@ -32,8 +32,6 @@ def unsupported_route(spec: MoltBotRouteSpec) -> list[str]:
     """Fields used by a route that are not implemented yet, as in `rules[tech].cache`."""
     found = [field for rule in spec.rules for field in _of_rule(rule)]
     found += [field for consumer in spec.consumers for field in _of_consumer(consumer)]
-    if spec.worker is not None:
-        found.append("worker")
     return found
 
 
@@ -41,10 +39,9 @@ def _of_rule(rule: Rule) -> Iterator[str]:
     at = f"rules[{rule.name}]"
     if rule.failover.stream is not None:
         yield f"{at}.failover.stream"
-    if rule.coalesce:
-        yield f"{at}.coalesce"
+    if rule.cache is not None and rule.cache.warm_up is not None:
+        yield f"{at}.cache.warmUp"
     for name, feature in (
-        ("cache", rule.cache),
         ("batch", rule.batch),
         ("async", rule.async_),
         ("aggregate", rule.aggregate),

@@ -7,7 +7,7 @@
 Source: https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/
 """
 
-from moltbot_operator.autoscale.decide import Decision, Reason, decide
+from moltbot_operator.autoscale.decide import Decision, Reason, decide, metrics_of
 from moltbot_operator.autoscale.pace import DOWN, UP
 from moltbot_operator.autoscale.samples import Samples, WorkerSample
 from moltbot_operator.autoscale.state import Change, Recommendation, State
@@ -23,4 +23,5 @@ __all__ = [
     "State",
     "WorkerSample",
     "decide",
+    "metrics_of",
 ]

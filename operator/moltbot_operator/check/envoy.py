@@ -25,6 +25,7 @@ from cryptography.x509.oid import NameOID
 from moltbot_agent.config import Verifier
 from moltbot_agent.envoy import binary
 from moltbot_operator.compile import CompiledRoute, Files, Mount, RouteSources, compile_route
+from moltbot_operator.compile.worker_secret import SDS_FILE, USERS_FILE, worker_secret
 from moltbot_operator.errors import EnvoyRejected
 from moltbot_operator.serve.files import DataKind
 
@@ -52,12 +53,15 @@ class _Merge:
             path = node["sds_config"]["path_config_source"]["path"]
             delivered = (*self.compiled.agent.credentials, self.compiled.agent.certificate)
             known = {str(each.target) for each in delivered if each and each.name == node["name"]}
+            known.add(f"{self.compiled.files.worker.secret}/{SDS_FILE}")
             if path not in known:
                 raise EnvoyRejected(f"nothing delivers the secret {node['name']} to {path}")
             self.secrets.add(node["name"])
             return {"name": node["name"]}
         if "config_discovery" in node:
             return self._delivered(node)
+        if node.get("filename") == f"{self.compiled.files.worker.secret}/{USERS_FILE}":
+            return {"inline_string": worker_secret("", "")[USERS_FILE]}
         return {key: self.static(value) for key, value in node.items()}
 
     def _delivered(self, node: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""The compiler: resources → intermediate form → Envoy's and the agent's configuration. Pure, deterministic.
+"""The compiler: resources → intermediate form → what Envoy, agent and workers are told. Pure, deterministic.
 
 ::
 
     RouteSources ─ plan.py ─> ir.Gateway ─ envoy/ ─> bootstrap ┐
-                                   └─ delivery.py ─> AgentConfig ┴─ compiler.py ─> CompiledRoute
+                                   ├─ delivery.py ─> AgentConfig ┼─ compiler.py ─> CompiledRoute
+                                   └─ worker_config.py ─> WorkerConfig ┘
 """
 
 from moltbot_operator.compile.compiler import compile_route
@@ -15,7 +16,10 @@ from moltbot_operator.compile.sources import (
     Files,
     Problem,
     RouteSources,
+    WorkerAddress,
+    WorkerFiles,
 )
+from moltbot_operator.compile.worker_secret import worker_secret
 
 __all__ = [
     "BackendRef",
@@ -28,5 +32,8 @@ __all__ = [
     "Problem",
     "RouteSources",
     "RuleReport",
+    "WorkerAddress",
+    "WorkerFiles",
     "compile_route",
+    "worker_secret",
 ]

@@ -1,17 +1,19 @@
 """From a route and its references to one immutable revision."""
 
 import hashlib
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
-from moltbot_agent.config import AgentConfig, pack
-from moltbot_operator.compile.delivery import agent_config, mounts
+from moltbot_agent.config import pack
+from moltbot_operator.compile.delivery import agent_config, mounts, worker_mounts
 from moltbot_operator.compile.envoy.bootstrap import bootstrap
 from moltbot_operator.compile.lint import warnings
 from moltbot_operator.compile.plan import Plan, plan
 from moltbot_operator.compile.result import BackendReport, CompiledRoute
+from moltbot_operator.compile.revision import of_revision, worker_of_revision
 from moltbot_operator.compile.sources import BackendRef, RouteSources
+from moltbot_operator.compile.worker_config import worker_config
 
 __all__ = ["compile_route"]
 
@@ -27,10 +29,13 @@ def compile_route(sources: RouteSources) -> CompiledRoute:
     """
     planned = plan(sources)
     agent, envoy = agent_config(planned.gateway), bootstrap(planned.gateway)
+    worker = worker_config(planned.gateway, sources)
     document = {"agent": agent.model_dump(mode="json"), "envoy": envoy}
+    if worker is not None:
+        document["worker"] = worker.model_dump(mode="json", by_alias=True)
     content = orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
     revision = hashlib.sha256(content).hexdigest()[:_DIGITS]
-    agent, envoy = _named(agent, envoy, revision)
+    agent, envoy = of_revision(agent, envoy, sources.files, revision)
     return CompiledRoute(
         revision=revision,
         agent=agent,
@@ -40,12 +45,10 @@ def compile_route(sources: RouteSources) -> CompiledRoute:
         rules=planned.reports,
         backends=_backends(planned, sources),
         warnings=warnings(planned, sources),
+        files=sources.files,
+        worker=worker_of_revision(worker, sources.files, revision),
+        worker_mounts=() if worker is None else worker_mounts(sources),
     )
-
-
-def _named(agent: AgentConfig, envoy: dict[str, Any], revision: str) -> tuple[AgentConfig, dict[str, Any]]:
-    node = {**envoy["node"], "metadata": {"revision": revision}}
-    return agent.model_copy(update={"revision": revision}), {**envoy, "node": node}
 
 
 def _backends(planned: Plan, sources: RouteSources) -> tuple[BackendReport, ...]:
@@ -55,6 +58,7 @@ def _backends(planned: Plan, sources: RouteSources) -> tuple[BackendReport, ...]
         for candidate in rule.candidates:
             ref = BackendRef.parse(candidate.backend, sources.namespace)
             weights[ref] = weights.get(ref, 0) + candidate.weight
-        for reference in rule.fallback:
+        aggregated = rule.aggregate.backends if rule.aggregate else ()
+        for reference in (*rule.fallback, *aggregated):
             weights.setdefault(BackendRef.parse(reference, sources.namespace), 0)
     return tuple(BackendReport(ref, weights[ref], planned.missing.get(ref)) for ref in sorted(weights))

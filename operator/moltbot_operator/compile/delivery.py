@@ -22,7 +22,7 @@ from moltbot_operator.compile.ir import PROBE_CONSUMER, Gateway
 from moltbot_operator.compile.result import Mount
 from moltbot_operator.compile.sources import RouteSources
 
-__all__ = ["agent_config", "mounts"]
+__all__ = ["agent_config", "mounts", "worker_mounts"]
 
 
 def agent_config(gateway: Gateway) -> AgentConfig:
@@ -128,4 +128,18 @@ def mounts(gateway: Gateway, sources: RouteSources) -> tuple[Mount, ...]:
         if issuer.config_map is not None:
             name, key = issuer.config_map
             found.append(Mount("ConfigMap", gateway.namespace, name, key, "jwks", name, key))
+    return tuple(dict.fromkeys(found))
+
+
+def worker_mounts(sources: RouteSources) -> tuple[Mount, ...]:
+    """The store's password, and templates for warm-up, each ConfigMap below its own name."""
+    worker = sources.spec.worker
+    secret = worker.store.secret_ref if worker is not None and worker.store is not None else None
+    found = []
+    if secret is not None:
+        found.append(Mount("Secret", sources.namespace, secret.name, secret.key, "store", "", "password"))
+    for rule in sources.spec.rules:
+        if rule.cache is not None and rule.cache.warm_up is not None:
+            name = rule.cache.warm_up.config_map_ref.name
+            found.append(Mount("ConfigMap", sources.namespace, name, None, "templates", name, None))
     return tuple(dict.fromkeys(found))

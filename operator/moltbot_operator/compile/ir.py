@@ -17,8 +17,9 @@ from hashlib import sha256
 from typing import Final
 
 from moltbot_agent.config import FetchedToken, SignedToken
-from moltbot_operator.api import Audit, CircuitBreaker, Protocol, RetryCondition
+from moltbot_operator.api import Audit, CircuitBreaker, Protocol, RetryCondition, Store
 from moltbot_operator.compile.consumers import Consumer, Issuer, Limit, unreachable
+from moltbot_operator.compile.features import Features
 from moltbot_operator.compile.patterns import RequestCondition
 from moltbot_operator.compile.sources import BackendRef, Files, Problem
 
@@ -28,6 +29,7 @@ __all__ = [
     "Chain",
     "Choice",
     "Gateway",
+    "Hop",
     "PlannedRule",
     "Retry",
     "UpstreamCredential",
@@ -184,6 +186,17 @@ class Retry:
 
 
 @dataclass(frozen=True)
+class Hop:
+    """What a rule's requests go to the worker for."""
+
+    features: Features
+    alone: Mapping[str, Chain]
+    """By label every backend that the worker may ask by itself: a chain of it alone."""
+    calls: tuple[str, ...]
+    """Names of the final routes that the worker's own calls take, one a choice."""
+
+
+@dataclass(frozen=True)
 class PlannedRule:
     """A rule, ready to be written; without `choices` it is refused, and `problem` says why."""
 
@@ -202,6 +215,10 @@ class PlannedRule:
     """Whether the rule names `auto` among the models that it takes."""
     kept: "PlannedRule | None" = None
     """Where the rule has several backends: the same rule with only the one that keeps what is stored."""
+    worked: "PlannedRule | None" = None
+    """The same rule for requests that go to the worker first, if it asks for anything that needs it."""
+    hop: Hop | None = None
+    """Set in such a rule."""
     key: str = ""
     """Begins the names of final routes, where it is not the rule's name."""
 
@@ -247,13 +264,15 @@ class Gateway:
     """Name of the Secret with the certificate that clients are shown; None: plain HTTP."""
     task_models: Mapping[str, str] | None
     """Models that tell the kind of task, and which; None if no rule asks for it."""
+    store: Store | None = None
+    """What the workers share."""
     drilled: bool = False
     """Whether test requests can have backends cut off, see drill.py."""
 
     def opened(self, name: str) -> "Gateway":
-        """The same for one consumer alone, who may use everything without a limit."""
+        """The same for one consumer alone, who may use everything without a limit; and without workers."""
         rules = tuple(
-            replace(rule, consumers=None, kept=rule.kept and replace(rule.kept, consumers=None))
+            replace(rule, consumers=None, kept=rule.kept and replace(rule.kept, consumers=None), worked=None)
             for rule in self.rules
         )
         return replace(self, rules=rules, anonymous=name, consumers=(), limits={})
@@ -271,8 +290,14 @@ class Gateway:
 
     @cached_property
     def every_rule(self) -> tuple[PlannedRule, ...]:
-        """The rules, each followed by itself for stored objects."""
-        return tuple(each for rule in self.rules for each in (rule, rule.kept) if each is not None)
+        """The rules, each followed by itself for stored objects, and for the worker."""
+        variants = ((rule, rule.kept, rule.worked) for rule in self.rules)
+        return tuple(each for variant in variants for each in variant if each is not None)
+
+    @cached_property
+    def worked(self) -> tuple[PlannedRule, ...]:
+        """The rules as they go to the worker; empty: the gateway has none."""
+        return tuple(rule.worked for rule in self.rules if rule.worked is not None)
 
     @cached_property
     def issuers(self) -> tuple[Issuer, ...]:
@@ -293,6 +318,9 @@ class Gateway:
     def chains(self) -> tuple[Chain, ...]:
         """Each different chain once, in the order of first use."""
         used = {choice.chain.label: choice.chain for rule in self.every_rule for choice in rule.choices}
+        for rule in self.worked:
+            alone = () if rule.hop is None else rule.hop.alone.values()
+            used |= {chain.label: chain for chain in alone if chain.label not in used}
         return tuple(used.values())
 
     @cached_property

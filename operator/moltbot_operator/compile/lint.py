@@ -82,7 +82,11 @@ def _scopes(planned: Plan, sources: RouteSources) -> Iterator[Problem]:
     named = {
         BackendRef.parse(name, sources.namespace)
         for rule in sources.spec.rules
-        for name in (*(candidate.backend for candidate in rule.candidates), *rule.fallback)
+        for name in (
+            *(candidate.backend for candidate in rule.candidates),
+            *rule.fallback,
+            *(rule.aggregate.backends if rule.aggregate else ()),
+        )
     }
     for consumer in sources.spec.consumers:
         refs = [BackendRef.parse(reference, sources.namespace) for reference in consumer.backends]

@@ -7,7 +7,17 @@ its end (`/tech/chat/completions` → `/chat/completions`). A path with neither 
 
 from typing import Final
 
-__all__ = ["IS_OPERATION", "IS_STORED", "MODEL", "MODELS", "OPERATION", "REWRITE", "rewritten"]
+__all__ = [
+    "IS_OPERATION",
+    "IS_STORED",
+    "IS_WORKED",
+    "JOB",
+    "MODEL",
+    "MODELS",
+    "OPERATION",
+    "REWRITE",
+    "rewritten",
+]
 
 _KNOWN: Final = (
     "/audio/(?:speech|transcriptions|translations)",
@@ -59,6 +69,12 @@ _SHORT: Final = "|".join(each for each in _KNOWN if each.startswith(("/batches",
 
 IS_STORED: Final = rf"[^?]*?/v1/(?:{'|'.join(_STORED)})(?:[/?].*)?|[^?]*?(?:{_SHORT})(?:\?.*)?"
 """All of a path with its query, if only the backend that keeps the object can serve it."""
+
+IS_WORKED: Final = r"[^?]*?/(?:chat/completions|completions|embeddings|messages)(?:\?.*)?"
+"""All of a path with its query that goes to the worker, by POST, where its rule asks for that."""
+
+JOB: Final = r"(?:/.*)?/v1/jobs/[^/]+"
+"""All of a path without its query that asks for one job."""
 
 MODEL: Final = r".*?/v1/models/.+|(?:/.*)?/models/[^/]+"
 """All of a path without its query that asks for one model."""

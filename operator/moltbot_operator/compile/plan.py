@@ -7,7 +7,8 @@ from functools import cached_property
 from moltbot_operator.api import Failover, RetryCondition, Rule, Selection
 from moltbot_operator.compile.backends import resolve
 from moltbot_operator.compile.consumers import consumer_limits, told_apart
-from moltbot_operator.compile.ir import Backend, Chain, Choice, Gateway, PlannedRule, Retry
+from moltbot_operator.compile.features import features_of
+from moltbot_operator.compile.ir import Backend, Chain, Choice, Gateway, Hop, PlannedRule, Retry
 from moltbot_operator.compile.patterns import EVERY_PATH, RequestCondition, condition
 from moltbot_operator.compile.result import RuleReport
 from moltbot_operator.compile.sources import BackendRef, Problem, RouteSources
@@ -54,6 +55,7 @@ class _Planner:
         conditions = self._conditions(rule, problems)
         candidates = [(c.weight, b) for c in rule.candidates if (b := self._usable(c.backend, problems))]
         fallbacks = [b for reference in rule.fallback if (b := self._usable(reference, problems))]
+        aggregated = [b for name in _aggregated(rule) if (b := self._usable(name, problems))]
         choices = _choices(candidates, fallbacks, rule.failover)
         if not choices and not problems:
             problems.append(
@@ -72,7 +74,9 @@ class _Planner:
             latency=rule.selection is Selection.LOWEST_LATENCY,
             auto=any(AUTO in match.model for match in rule.matches),
         )
-        planned = replace(planned, kept=self._kept(rule, planned))
+        planned = replace(
+            planned, kept=self._kept(rule, planned), worked=self._worked(rule, planned, aggregated)
+        )
         return planned, RuleReport(rule.name, bool(planned.choices), problem)
 
     def _kept(self, rule: Rule, planned: PlannedRule) -> PlannedRule | None:
@@ -89,6 +93,28 @@ class _Planner:
         choices = () if backend is None else (Choice(1, _chain([backend], rule.failover)),)
         return replace(
             planned, choices=choices, problem=_summary(rule.name, problems), key=f"{rule.name}/kept"
+        )
+
+    def _worked(self, rule: Rule, planned: PlannedRule, aggregated: Sequence[Backend]) -> PlannedRule | None:
+        """The rule for requests that go to the worker first; None if it asks for nothing that needs it.
+
+        Backends that the rule only aggregates must be in a consumer's scope too.
+        """
+        features = features_of(rule)
+        if features is None or not planned.choices:
+            return None
+        ordered = [backend for choice in planned.choices for backend in choice.chain.backends]
+        every = tuple(dict.fromkeys([*ordered, *aggregated]))
+        once = rule.failover.model_copy(update={"max_retries": 0})
+        return replace(
+            planned,
+            consumers=self._consumers({backend.label for backend in every}),
+            key=f"{rule.name}/worker",
+            hop=Hop(
+                features=features,
+                alone={backend.label: _chain([backend], once) for backend in every},
+                calls=tuple(planned.final(number) for number in range(len(planned.choices))),
+            ),
         )
 
     def _usable(self, reference: str, problems: list[Problem]) -> Backend | None:
@@ -129,6 +155,10 @@ class _Planner:
             )
             for consumer in self.sources.spec.consumers
         }
+
+
+def _aggregated(rule: Rule) -> tuple[str, ...]:
+    return () if rule.aggregate is None else rule.aggregate.backends
 
 
 def _summary(rule: str, problems: Sequence[Problem]) -> Problem | None:
@@ -212,6 +242,9 @@ def plan(sources: RouteSources) -> Plan:
         for choice in rule.choices
         for backend in choice.chain.backends
     }
+    for rule in rules:
+        if rule.worked is not None and rule.worked.hop is not None:
+            used |= {label: chain.first for label, chain in rule.worked.hop.alone.items()}
     anonymous = next((c.name for c in sources.spec.consumers if c.auth.anonymous is not None), None)
     gateway = Gateway(
         namespace=sources.namespace,
@@ -226,6 +259,7 @@ def plan(sources: RouteSources) -> Plan:
         certificate=None if sources.spec.gateway.tls is None else sources.spec.gateway.tls.secret_ref.name,
         task_models=task_models(rules, used.values(), sources),
         drilled=sources.spec.rollout is not None and sources.spec.rollout.testing.fault_drill,
+        store=None if sources.spec.worker is None else sources.spec.worker.store,
     )
     reports = tuple(report for _, report in planned)
     return Plan(gateway, reports, planner.missing, ())

@@ -1,10 +1,11 @@
 """What the compiler gives: a revision, its configuration, and a report on each rule and backend."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from moltbot_agent.config import AgentConfig
-from moltbot_operator.compile.sources import BackendRef, Problem
+from moltbot_operator.compile.sources import BackendRef, Files, Problem
+from moltbot_worker.config import WorkerConfig
 
 __all__ = ["BackendReport", "CompiledRoute", "Mount", "RuleReport"]
 
@@ -21,7 +22,7 @@ class Mount:
     namespace: str
     name: str
     key: str | None
-    purpose: Literal["credential", "consumer", "ca", "jwks", "tls"]
+    purpose: Literal["credential", "consumer", "ca", "jwks", "tls", "store", "templates"]
     folder: str
     path: str | None
     """File name in the folder; None with `key` None."""
@@ -65,3 +66,8 @@ class CompiledRoute:
     rules: tuple[RuleReport, ...]
     backends: tuple[BackendReport, ...]
     warnings: tuple[Problem, ...] = ()
+    files: Files = field(default_factory=Files)
+    worker: WorkerConfig | None = None
+    """What the workers are told; None if no rule needs any."""
+    worker_mounts: tuple[Mount, ...] = ()
+    """Files in the worker pods: the store's password, templates."""

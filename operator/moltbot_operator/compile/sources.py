@@ -5,7 +5,16 @@ from dataclasses import dataclass, field
 
 from moltbot_operator.api import ModelBackendSpec, MoltBotRouteSpec
 
-__all__ = ["BackendRef", "BackendSource", "ConsumerSource", "Files", "Problem", "RouteSources"]
+__all__ = [
+    "BackendRef",
+    "BackendSource",
+    "ConsumerSource",
+    "Files",
+    "Problem",
+    "RouteSources",
+    "WorkerAddress",
+    "WorkerFiles",
+]
 
 
 @dataclass(frozen=True, order=True)
@@ -57,6 +66,37 @@ class ConsumerSource:
 
 
 @dataclass(frozen=True)
+class WorkerAddress:
+    """Where one worker listens."""
+
+    host: str
+    port: int
+    metrics_port: int
+    """Where it says whether it is ready."""
+
+
+@dataclass(frozen=True)
+class WorkerFiles:
+    """Where workers and the gateway find each other, and what a worker finds in files."""
+
+    addresses: tuple[WorkerAddress, ...] = ()
+    """Workers by address; empty: those of the revision's own Service."""
+    calls: str = ""
+    """URL of the gateway's worker listener; empty: that of the revision's own Service."""
+    listen_port: int = 8090
+    """Port of that listener."""
+    port: int = 8080
+    metrics_port: int = 9090
+    evidence_port: int = 9091
+    secret: str = "/etc/moltbot/worker-secret"  # noqa: S105 - the path of a folder
+    """Folder with the secret that gateway and workers share, see worker_secret.py."""
+    evidence_token: str = "/etc/moltbot/evidence/token"  # noqa: S105 - the path of a file
+    store_password: str = "/etc/moltbot/store/password"  # noqa: S105 - the path of a file
+    templates: str = "/etc/moltbot/templates"
+    """Folder with a folder for each ConfigMap of templates."""
+
+
+@dataclass(frozen=True)
 class Files:
     """Where the gateway process finds and keeps its files, and the ports it opens.
 
@@ -79,6 +119,7 @@ class Files:
     ready_port: int = 8081
     probe_port: int = 8082
     admin_port: int = 9901
+    worker: WorkerFiles = WorkerFiles()
 
 
 @dataclass(frozen=True)

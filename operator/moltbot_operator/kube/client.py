@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, NamedTuple, cast
 import aiohttp
 import orjson
 
-from moltbot_operator.constants import FIELD_MANAGER
+from moltbot_operator.constants import FIELD_MANAGER, SCALE_MANAGER
 from moltbot_operator.errors import ClusterError, Conflict, Gone, NotFound
 from moltbot_operator.kube.cluster import EventType, Manifest
 from moltbot_operator.kube.events import EventRecorder
@@ -124,6 +124,19 @@ class KubeCluster:
             subresource="status",
             body={"status": status},
             query={"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"},
+            content="application/merge-patch+json",
+        )
+
+    async def scale(self, kind: Kind, namespace: str, name: str, replicas: int) -> None:
+        """JSON merge patch of the scale subresource."""
+        await self._write(
+            "PATCH",
+            kind,
+            namespace,
+            name,
+            subresource="scale",
+            body={"spec": {"replicas": replicas}},
+            query={"fieldManager": SCALE_MANAGER},
             content="application/merge-patch+json",
         )
 

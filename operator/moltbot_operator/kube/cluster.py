@@ -36,6 +36,9 @@ class Cluster(Protocol):
     async def merge(self, kind: Kind, namespace: str, name: str, patch: Manifest) -> Manifest:
         """JSON merge patch of an object."""
 
+    async def scale(self, kind: Kind, namespace: str, name: str, replicas: int) -> None:
+        """Set `spec.replicas` by the scale subresource, as a field manager of its own."""
+
     async def create(self, manifest: Manifest) -> Manifest:
         """A new object; Conflict if there is one of this name."""
 

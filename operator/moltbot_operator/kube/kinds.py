@@ -8,6 +8,7 @@ from urllib.parse import quote
 from moltbot_operator.constants import BACKENDS, GROUP, ROUTES, VERSION
 
 __all__ = [
+    "AUTOSCALER",
     "CHILDREN",
     "CONFIG_MAP",
     "DEPLOYMENT",
@@ -68,6 +69,7 @@ POD: Final = Kind("", "v1", "pods", "Pod")
 NAMESPACE: Final = Kind("", "v1", "namespaces", "Namespace", namespaced=False)
 POD_DISRUPTION_BUDGET: Final = Kind("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
 NETWORK_POLICY: Final = Kind("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
+AUTOSCALER: Final = Kind("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
 LEASE: Final = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 EVENT: Final = Kind("events.k8s.io", "v1", "events", "Event")
 
@@ -78,6 +80,7 @@ CHILDREN: Final = (
     SERVICE_ACCOUNT,
     POD_DISRUPTION_BUDGET,
     NETWORK_POLICY,
+    AUTOSCALER,
     SECRET,
     POD,
 )

@@ -36,7 +36,7 @@ AFTER_FAILURE: Final = timedelta(seconds=1)
 class Key:
     """What is reconciled: one resource of ours."""
 
-    kind: Literal["Route", "Backend"]
+    kind: Literal["Route", "Backend", "Workers"]
     namespace: str
     name: str
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from moltbot_operator.api import Gateway
 from moltbot_operator.compile.workloads import (
@@ -16,7 +16,15 @@ from moltbot_operator.compile.workloads import (
 from moltbot_operator.constants import LABEL_REVISION
 from moltbot_operator.kube.cache import Cache
 from moltbot_operator.kube.cluster import Cluster
-from moltbot_operator.kube.kinds import CONFIG_MAP, DEPLOYMENT, POD
+from moltbot_operator.kube.kinds import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    NETWORK_POLICY,
+    POD,
+    POD_DISRUPTION_BUDGET,
+    SECRET,
+    SERVICE,
+)
 from moltbot_operator.reconcile.apply import Applied, Applier
 from moltbot_operator.reconcile.copies import Copies
 from moltbot_operator.reconcile.observe import of_revision
@@ -24,6 +32,10 @@ from moltbot_operator.reconcile.wanted import Wanted
 from moltbot_operator.rollout import Delete, Plan
 
 __all__ = ["Carrier", "RouteMemory"]
+
+
+_OF_REVISION: Final = (DEPLOYMENT, CONFIG_MAP, SECRET, SERVICE, NETWORK_POLICY, POD_DISRUPTION_BUDGET)
+"""Kinds of what a revision has for itself; workers have all of them."""
 
 
 @dataclass
@@ -81,7 +93,13 @@ class Carrier:
             await self._applier.ensure(owner, shared, applied)
         for name, revision in memory.rendered.items():
             if not applied.halted:
-                manifests = revision_manifests(owner, revision, plan.replicas[name])
+                manifests = revision_manifests(
+                    owner,
+                    revision,
+                    plan.replicas[name],
+                    token=token,
+                    operator_namespace=self._operator_namespace,
+                )
                 await self._applier.ensure(owner, manifests, applied)
         if not applied.halted:
             await self._applier.delete(self._obsolete(memory, plan, copies), applied)
@@ -99,7 +117,7 @@ class Carrier:
             manifest
             for action in plan.actions
             if isinstance(action, Delete)
-            for kind in (DEPLOYMENT, CONFIG_MAP)
+            for kind in _OF_REVISION
             for manifest in of_revision(self._cache, owner, kind, action.revision)
         ]
         pods = self._cache.owned_by(owner.namespace, owner.name, POD)

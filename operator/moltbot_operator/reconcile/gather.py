@@ -39,7 +39,11 @@ def named_backends(spec: MoltBotRouteSpec, namespace: str) -> list[BackendRef]:
     names = [
         name
         for rule in spec.rules
-        for name in [*(candidate.backend for candidate in rule.candidates), *rule.fallback]
+        for name in [
+            *(candidate.backend for candidate in rule.candidates),
+            *rule.fallback,
+            *(rule.aggregate.backends if rule.aggregate else ()),
+        ]
     ]
     names += [name for consumer in spec.consumers for name in consumer.backends]
     return list(dict.fromkeys(BackendRef.parse(name, namespace) for name in names))

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from typing import Any
 
 from moltbot_operator.compile.workloads import Owner
-from moltbot_operator.constants import LABEL_REVISION
+from moltbot_operator.constants import COMPONENT_WORKER, LABEL_COMPONENT, LABEL_REVISION
 from moltbot_operator.kube.cache import Cache
 from moltbot_operator.kube.cluster import Manifest
 from moltbot_operator.kube.kinds import CONFIG_MAP, DEPLOYMENT, POD, Kind
@@ -51,14 +51,18 @@ def _pods(cache: Cache, owner: Owner, revision: str) -> list[Manifest]:
     return [
         pod
         for pod in cache.owned_by(owner.namespace, owner.name, POD)
-        if _revision(pod) == revision and not pod["metadata"].get("deletionTimestamp")
+        if _revision(pod) == revision
+        and not _is_workers(pod)
+        and not pod["metadata"].get("deletionTimestamp")
     ]
 
 
 async def _observe(
     cache: Cache, owner: Owner, revision: str, evidence: EvidenceReader | None, token: str
 ) -> Observed:
-    deployments = of_revision(cache, owner, DEPLOYMENT, revision)
+    every = of_revision(cache, owner, DEPLOYMENT, revision)
+    deployments = [each for each in every if not _is_workers(each)]
+    workers = [each for each in every if _is_workers(each)]
     pods = _pods(cache, owner, revision)
     ready = [pod for pod in pods if _ready(pod)]
     troubles = [_failure(deployment) for deployment in deployments]
@@ -67,11 +71,13 @@ async def _observe(
     if evidence:
         flaws = await asyncio.gather(*(_flaw(evidence, pod, token, revision) for pod in ready))
         troubles += flaws
+    troubles += [_missing(each) for each in workers]
     return Observed(
         replicas=sum((deployment.get("spec") or {}).get("replicas", 0) for deployment in deployments),
         ready=len(ready),
         reporting=sum(1 for flaw in flaws if not flaw),
         trouble=next((trouble for trouble in troubles if trouble), ""),
+        workers=not any(_missing(each) for each in workers),
     )
 
 
@@ -85,6 +91,19 @@ async def _flaw(evidence: EvidenceReader, pod: Manifest, token: str, revision: s
 
 def _revision(manifest: Manifest) -> str:
     return str((manifest["metadata"].get("labels") or {}).get(LABEL_REVISION, ""))
+
+
+def _is_workers(manifest: Manifest) -> bool:
+    return (manifest["metadata"].get("labels") or {}).get(LABEL_COMPONENT) == COMPONENT_WORKER
+
+
+def _missing(deployment: Manifest) -> str:
+    """Why a revision's workers are not all ready; empty if they are."""
+    wanted = (deployment.get("spec") or {}).get("replicas", 1)
+    ready = (deployment.get("status") or {}).get("readyReplicas", 0)
+    if ready >= wanted:
+        return ""
+    return _failure(deployment) or f"{ready} of {wanted} workers are ready"
 
 
 def _ready(pod: Manifest) -> bool:

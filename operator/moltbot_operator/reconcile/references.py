@@ -13,11 +13,13 @@ from weakref import WeakKeyDictionary
 from moltbot_operator.api import JWTAlgorithm
 from moltbot_operator.compile.credentials import managed_secret, rotated_secret
 from moltbot_operator.compile.sources import BackendRef
-from moltbot_operator.constants import LABEL_BACKEND, LABEL_ROUTE
+from moltbot_operator.constants import COMPONENT_WORKER, LABEL_BACKEND, LABEL_COMPONENT, LABEL_ROUTE
 from moltbot_operator.kube.cache import Cache
 from moltbot_operator.kube.cluster import Manifest
 from moltbot_operator.kube.kinds import (
+    AUTOSCALER,
     CONFIG_MAP,
+    DEPLOYMENT,
     MODEL_BACKEND,
     MOLTBOT_ROUTE,
     NAMESPACE,
@@ -62,6 +64,8 @@ class References:
         self._concerned = set()
         if kind == MOLTBOT_ROUTE:
             keys.add(Key("Route", namespace, name))
+            if (manifest.get("spec") or {}).get("worker") or (manifest.get("status") or {}).get("worker"):
+                keys.add(Key("Workers", namespace, name))
         elif kind == MODEL_BACKEND:
             keys.add(Key("Backend", namespace, name))
         elif kind == NAMESPACE:
@@ -70,6 +74,8 @@ class References:
             keys |= {Key("Route", namespace, route) for route in _owners(manifest)}
             if (label := (meta.get("labels") or {}).get(LABEL_BACKEND)) and kind == SECRET:
                 keys.add(Key("Backend", namespace, label))
+            if kind in _SCALED and _is_workers(manifest):
+                keys |= {Key("Workers", namespace, route) for route in _owners(manifest)}
         if kind in {SECRET, CONFIG_MAP}:
             users = self.users_of.get((kind, namespace, name), set())
             keys |= users
@@ -134,6 +140,13 @@ def _owners(manifest: Manifest) -> set[str]:
         if owner.get("kind") == MOLTBOT_ROUTE.kind
     }
     return owners | ({label} if label else set())
+
+
+_SCALED = frozenset({AUTOSCALER, DEPLOYMENT})
+
+
+def _is_workers(manifest: Manifest) -> bool:
+    return (manifest["metadata"].get("labels") or {}).get(LABEL_COMPONENT) == COMPONENT_WORKER
 
 
 def _move(index: defaultdict[Any, set[Key]], key: Key, old: set[Any], new: set[Any]) -> None:

@@ -44,7 +44,7 @@ class Scene:
     def may_serve(self, revision: str | None) -> bool:
         """Whether the Service may be switched to a revision."""
         seen = self.seen(revision)
-        return seen is not None and seen.replicas >= self.need and seen.proven(self.need)
+        return seen is not None and seen.replicas >= self.need and seen.complete(self.need)
 
 
 @dataclass(frozen=True)

@@ -38,17 +38,22 @@ class Observed:
     `replicas`: pods its Deployment asks for. `ready`: pods that Kubernetes calls Ready, not counting those
     that end. `reporting`: how many of the ready ones have an agent that says that Envoy is live with this
     very revision. `trouble`: why pods are not ready or not reporting, for people; empty when nothing is
-    wrong.
+    wrong. `workers`: whether all of its workers are ready, if it has any.
     """
 
     replicas: int
     ready: int = 0
     reporting: int = 0
     trouble: str = ""
+    workers: bool = True
 
     def proven(self, pods: int) -> bool:
         """At least `pods` pods are ready, and every ready one reports the revision."""
         return self.ready >= pods and self.reporting >= self.ready
+
+    def complete(self, pods: int) -> bool:
+        """Proven, and its workers are ready: what is asked before the first request, not afterwards."""
+        return self.proven(pods) and self.workers
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,12 @@ async def launched(
     and Envoy is not. InvalidInput where a private CA or Envoy
     itself is missing; EnvoyRejected where agent or Envoy does not get ready, with what they said.
     """
+    if compiled.worker is not None:
+        asking = ", ".join(rule.name for rule in compiled.worker.rules)
+        raise InvalidInput(
+            f"moltbot serve starts no workers yet, and rules ask for what only they can do: {asking}; remove "
+            "cache, coalesce, batch, async, aggregate and failover.stream from them"
+        )
     token = write_config(folder, compiled)
     prepare()
     write_mounts(folder, compiled.mounts, manifests)

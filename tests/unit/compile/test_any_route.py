@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from moltbot_operator.api import NEEDS_ENDPOINT, AuditField, Provider
-from moltbot_operator.compile import Files
+from moltbot_operator.compile import Files, WorkerFiles, worker_secret
 
 SETS = int(os.environ.get("MOLTBOT_SETS", "100"))
 """Sets of resources that are made; `make test-unit`, and with it CI, makes 800. At least five in eight come
@@ -98,7 +98,11 @@ def files_with_cas(folder):
         own = folder / "ca" / (name.replace("/", "_") if "/" in name else f"default_{name}")
         own.mkdir(parents=True)
         shutil.copy(folder / "system.crt", own / "ca.crt")
-    return Files(ca=str(folder / "ca"), system_ca=str(folder / "system.crt"))
+    (folder / "secret").mkdir()
+    for name, content in worker_secret("seed", "revision").items():
+        (folder / "secret" / name).write_text(content)
+    worker = WorkerFiles(secret=str(folder / "secret"))
+    return Files(ca=str(folder / "ca"), system_ca=str(folder / "system.crt"), worker=worker)
 
 
 @st.composite
@@ -167,7 +171,26 @@ def rules(draw, name):
         failover=failover,
         matches=draw(MATCHES),
         selection=draw(st.sampled_from(["Weighted", "LowestLatency"])),
+        **draw(FEATURES),
     )
+
+
+FEATURES = st.one_of(
+    st.just({}),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "cache": st.sampled_from([{}, {"scope": "Route", "warmUp": {"configMapRef": {"name": "t"}}}]),
+            "coalesce": st.booleans(),
+            "async": st.just({"queue": "q"}),
+            "aggregate": st.builds(
+                lambda names: {"strategy": "All", "backends": names},
+                st.lists(st.sampled_from([*NAMES, "gone"]), min_size=2, max_size=3, unique=True),
+            ),
+        },
+    ),
+)
+"""What leads to the worker."""
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=9)
@@ -227,7 +250,7 @@ COLLECTORS = st.sampled_from(
     ]
 )
 SPECS = st.fixed_dictionaries(
-    {},
+    {"worker": st.sampled_from([{}, {"store": {"type": "Redis", "url": "rediss://store:6380/1"}}])},
     optional={
         "audit": st.fixed_dictionaries(
             {},

@@ -269,6 +269,13 @@ def route(backend_name: str, rollout: Mapping[str, Any] = {}, **more: Any) -> di
     }
 
 
+def to_come(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The route with something that is validated and refused: keys of a consumer that shall be rotated."""
+    key = {"secretRef": {"name": "keys"}, "rotation": {}}
+    consumers = [{"name": "app", "auth": {"apiKey": key}, "backends": ["one"]}]
+    return {**manifest, "spec": {**manifest["spec"], "consumers": consumers}}
+
+
 def served(server: Server) -> tuple[str, set[str]]:
     """The revision that the Service selects, and all revisions that have a Deployment."""
     service = server.objects[SERVICE, NS, "assistant"]
@@ -350,7 +357,7 @@ def test_a_refused_spec_keeps_the_active_revision_through_a_restart() -> None:
     async def refused() -> tuple[str, Server]:
         server = await run({}, [route("one")])
         revision, _ = served(server)
-        server.put(route("one", coalesce=True))
+        server.put(to_come(route("one")))
         await settle(server, lambda _: "", Operator(server))
         return revision, server
 

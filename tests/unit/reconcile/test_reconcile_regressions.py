@@ -5,7 +5,19 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from test_reconcile_faults import KEY, NS, Killed, Operator, Server, backend, route, run, served, settle
+from test_reconcile_faults import (
+    KEY,
+    NS,
+    Killed,
+    Operator,
+    Server,
+    backend,
+    route,
+    run,
+    served,
+    settle,
+    to_come,
+)
 
 from moltbot_operator.constants import LABEL_REVISION
 from moltbot_operator.kube.kinds import CONFIG_MAP, DEPLOYMENT, MOLTBOT_ROUTE, POD, SECRET, SERVICE, Kind
@@ -80,7 +92,7 @@ async def test_a_deleted_deployment_of_what_serves_comes_back_while_another_spec
     refused: bool,
 ) -> None:
     server, operator, old = await serving_one()
-    server.put(route("one", coalesce=True) if refused else route("two"))
+    server.put(to_come(route("one")) if refused else route("two"))
     await steps(operator, 6)
     del server.objects[DEPLOYMENT, NS, f"assistant-gw-{old}"]
     await steps(operator, 6)
@@ -218,9 +230,7 @@ async def lent(*others: dict[str, Any]) -> tuple[Server, Operator, dict[str, Any
 async def test_a_credential_rotated_after_consent_was_withdrawn_does_not_reach_a_refused_route() -> None:
     server, operator, spec = await lent()
     assert copied(server) == [keys(a="A")["data"]]
-    refused = deepcopy(spec)
-    refused["spec"]["rules"][0]["coalesce"] = True
-    server.put(refused)
+    server.put(to_come(deepcopy(spec)))
     await settle(server, lambda _: "", operator)
     server.put(foreign("x", "a", "Same"))
     server.put(keys(a="rotated"))

@@ -138,9 +138,14 @@ def test_which_route(given):
     assert sources(two, "other/two").namespace == "other"
 
 
+def rotated_keys():
+    key = {"secretRef": {"name": "web-keys"}, "rotation": {}}
+    return {"name": "web", "auth": {"apiKey": key}, "backends": ["a"]}
+
+
 def test_what_is_not_supported_yet(given):
     with pytest.raises(InvalidInput, match="not supported yet"):
-        sources(given(route(worker={}), backend("a")))
+        sources(given(route(consumers=[rotated_keys()]), backend("a")))
     rotated = backend("a", auth=keyed(), rotation={"issuer": {"type": "External"}})
     assert problem(given(route(), rotated)) == "NotSupportedYet"
 

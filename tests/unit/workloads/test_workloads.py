@@ -397,7 +397,20 @@ def test_the_active_service_is_as_the_spec_says_and_the_preview_stays_inside() -
 
 def test_evidence_and_test_requests_are_for_the_operator_alone() -> None:
     policy = shared()["NetworkPolicy", "assistant-gw"]["spec"]
-    open_rule, operator_rule = policy["ingress"]
+    open_rule, operator_rule, calls_rule = policy["ingress"]
+    assert calls_rule == {
+        "ports": [{"port": 8090, "protocol": "TCP"}],
+        "from": [
+            {
+                "podSelector": {
+                    "matchLabels": {
+                        "app.kubernetes.io/component": "worker",
+                        "moltbot.io/route": "assistant",
+                    }
+                }
+            }
+        ],
+    }
     assert [port["port"] for port in open_rule["ports"]] == [8080, 9090]
     assert "from" not in open_rule
     assert [port["port"] for port in operator_rule["ports"]] == [9091, 8082]
@@ -470,4 +483,4 @@ def test_public_keys_of_issuers_are_mounted_into_the_agent_alone() -> None:
     assert source["configMap"]["optional"]
     assert source["configMap"]["items"] == [{"key": "jwks.json", "path": "keys/jwks.json"}]
     assert {"name": "jwks", "mountPath": "/etc/moltbot/jwks", "readOnly": True} in agent_mounts(found.mounts)
-    assert "jwks" not in {each["name"] for each in envoy_mounts(found.mounts)}
+    assert "jwks" not in {each["name"] for each in envoy_mounts(found)}

@@ -5,14 +5,17 @@ from moltbot_agent.attempts import PREFIX, histogram_settings
 from moltbot_operator.compile.envoy import names
 from moltbot_operator.compile.envoy.clusters import chained, clusters, drilled
 from moltbot_operator.compile.envoy.listeners import (
+    bypass_listener,
     inner_listener,
     probe_listener,
     public_listener,
     ready_listener,
+    worker_listener,
 )
 from moltbot_operator.compile.envoy.otlp import collector_clusters, collector_stats
 from moltbot_operator.compile.envoy.proto import Json, extension
 from moltbot_operator.compile.envoy.tokens import jwks_clusters
+from moltbot_operator.compile.envoy.worker import hop_clusters
 from moltbot_operator.compile.ir import Gateway
 
 __all__ = ["bootstrap"]
@@ -48,7 +51,9 @@ def bootstrap(gateway: Gateway) -> Json:
         probe_listener(gateway, chains, drills),
     ]
     if any(chain.inner for chain in every):
-        listeners.append(inner_listener(every))
+        listeners.append(inner_listener(gateway, every))
+    if gateway.worked:
+        listeners += [worker_listener(gateway, chains), bypass_listener(gateway, chains)]
     name = f"{gateway.namespace}/{gateway.route}"
     kept = [{"prefix": prefix} for prefix in (*_KEPT_PREFIXES, *collector_stats(gateway))] + [
         {"suffix": each} for each in _KEPT_SUFFIXES
@@ -60,7 +65,12 @@ def bootstrap(gateway: Gateway) -> Json:
         },
         "static_resources": {
             "listeners": listeners,
-            "clusters": [*clusters(gateway, every), *jwks_clusters(gateway), *collector_clusters(gateway)],
+            "clusters": [
+                *clusters(gateway, every),
+                *hop_clusters(gateway),
+                *jwks_clusters(gateway),
+                *collector_clusters(gateway),
+            ],
         },
         "bootstrap_extensions": [
             extension(

@@ -8,7 +8,7 @@ from moltbot_operator.compile.drill import DRILL_HEADER
 from moltbot_operator.compile.envoy import access, names
 from moltbot_operator.compile.envoy.clusters import Chained
 from moltbot_operator.compile.envoy.consumer_limits import limit_filters
-from moltbot_operator.compile.envoy.log import access_log, attempt_log
+from moltbot_operator.compile.envoy.log import access_log, attempt_log, served_by
 from moltbot_operator.compile.envoy.overflow import inner_plugin, inner_plugin_name, plugins
 from moltbot_operator.compile.envoy.proto import Json, exact, extension, header
 from moltbot_operator.compile.envoy.rates import rate_counted, rate_filter, rate_filter_awake
@@ -25,10 +25,18 @@ from moltbot_operator.compile.envoy.script import script, tasks, writes_model
 from moltbot_operator.compile.envoy.shown import shown_certificate
 from moltbot_operator.compile.envoy.task import task_header
 from moltbot_operator.compile.envoy.usage import usage_filter
+from moltbot_operator.compile.envoy.worker import authenticated, called_routes
 from moltbot_operator.compile.ir import PROBE_CONSUMER, Gateway
 from moltbot_operator.constants import BUFFER_BYTES
 
-__all__ = ["inner_listener", "probe_listener", "public_listener", "ready_listener"]
+__all__ = [
+    "bypass_listener",
+    "inner_listener",
+    "probe_listener",
+    "public_listener",
+    "ready_listener",
+    "worker_listener",
+]
 
 _NEVER_SENT_ON = (
     names.CONSUMER,
@@ -51,6 +59,13 @@ _NEVER_SENT_ON = (
     "x-real-ip",
 )
 """Request headers that no provider gets, beside all credentials: ours, and who and where the client is."""
+
+_OF_WORKERS = (names.BACKEND, names.KEY, names.RULE)
+"""The same, where there are workers."""
+
+
+def _removed(gateway: Gateway) -> set[str]:
+    return {*_NEVER_SENT_ON, *(_OF_WORKERS if gateway.worked else ())}
 
 
 def _manager(
@@ -155,10 +170,10 @@ def _entrance(
         filters.append(access.scope_filter())
     virtual_host = {
         "matcher": matcher,
-        "request_headers_to_remove": sorted({*gateway.credential_headers, *_NEVER_SENT_ON}),
+        "request_headers_to_remove": sorted({*gateway.credential_headers, *_removed(gateway)}),
         "response_headers_to_remove": [names.FAULT, names.LAST, names.SAID, names.WAIT],
         "response_headers_to_add": [
-            header("x-moltbot-backend", f"%UPSTREAM_METADATA({names.NAMESPACE}:name)%"),
+            header("x-moltbot-backend", served_by(gateway)),
             header("x-moltbot-attempts", "%UPSTREAM_REQUEST_ATTEMPT_COUNT%"),
             *task_header(gateway),
         ],
@@ -168,7 +183,12 @@ def _entrance(
         name,
         filters,
         virtual_host,
-        {"max_direct_response_body_size_bytes": BUFFER_BYTES, "cluster_specifier_plugins": plugins(chains)},
+        {
+            "max_direct_response_body_size_bytes": BUFFER_BYTES,
+            "cluster_specifier_plugins": plugins(chains),
+            # what is removed for providers is then given to workers
+            **({"most_specific_header_mutations_wins": True} if gateway.worked else {}),
+        },
         attempt_log(gateway, counted=counted),
         counted=counted,
         use_remote_address=True,
@@ -196,7 +216,52 @@ def _listener(name: str, address: str, port: int, manager: Json, **chain: Any) -
     }
 
 
-def inner_listener(chains: Sequence[Chained]) -> Json:
+def worker_listener(gateway: Gateway, chains: dict[str, Chained]) -> Json:
+    """Where workers call back: straight to the chosen candidates, and never to a worker again."""
+    manager = _behind_workers(names.LISTENER_WORKER, gateway, chains, [authenticated(gateway)])
+    return _listener(
+        names.LISTENER_WORKER, gateway.files.listen_address, gateway.files.worker.listen_port, manager
+    )
+
+
+def bypass_listener(gateway: Gateway, chains: dict[str, Chained]) -> Json:
+    """The same for requests that no worker took; only this very process reaches it."""
+    return _internal(names.BYPASS, _behind_workers(names.BYPASS, gateway, chains, []))
+
+
+def _behind_workers(prefix: str, gateway: Gateway, chains: dict[str, Chained], filters: list[Json]) -> Json:
+    """The public listener has checked and recorded the call: here only attempts are recorded."""
+    drawn, otherwise = called_routes(gateway, chains)
+    return _manager(
+        prefix,
+        [*filters, script("inner.lua")],
+        {
+            "matcher": exact_map(names.ROUTE, drawn, otherwise),
+            "request_headers_to_remove": sorted({*gateway.credential_headers, *_removed(gateway)}),
+            "response_headers_to_remove": [names.FAULT, names.LAST, names.SAID, names.WAIT],
+            "response_headers_to_add": [
+                header("x-moltbot-backend", f"%UPSTREAM_METADATA({names.NAMESPACE}:name)%"),
+                header("x-moltbot-attempts", "%UPSTREAM_REQUEST_ATTEMPT_COUNT%"),
+            ],
+        },
+        {"max_direct_response_body_size_bytes": BUFFER_BYTES, "cluster_specifier_plugins": plugins(chains)},
+        attempt_log(gateway, counted=False),
+        preserve_external_request_id=True,
+        generate_request_id=False,
+        local_reply_config=public_replies(gateway),
+    )
+
+
+def _internal(name: str, manager: Json) -> Json:
+    return {
+        "name": name,
+        "internal_listener": {},
+        "per_connection_buffer_limit_bytes": BUFFER_BYTES,
+        "filter_chains": [{"filters": [manager]}],
+    }
+
+
+def inner_listener(gateway: Gateway, chains: Sequence[Chained]) -> Json:
     """Where attempts pass that go to another backend than the request was made ready for.
 
     Credentials are removed, host, path prefix and model become the other backend's, and its cluster injects
@@ -216,7 +281,9 @@ def inner_listener(chains: Sequence[Chained]) -> Json:
         [*rate_filter(asked.values()), script("inner.lua")],
         {
             "matcher": exact_map(names.INNER, routes, []),
-            "request_headers_to_remove": sorted({*(each.header for each in used if each), *_NEVER_SENT_ON}),
+            "request_headers_to_remove": sorted(
+                {*(each.header for each in used if each), *_removed(gateway)}
+            ),
         },
         {"cluster_specifier_plugins": [limited[label] for label in sorted(limited)]},
         generate_request_id=False,
@@ -225,12 +292,7 @@ def inner_listener(chains: Sequence[Chained]) -> Json:
         ),
         local_reply_config=inner_replies(),
     )
-    return {
-        "name": names.LISTENER_INNER,
-        "internal_listener": {},
-        "per_connection_buffer_limit_bytes": BUFFER_BYTES,
-        "filter_chains": [{"filters": [manager]}],
-    }
+    return _internal(names.LISTENER_INNER, manager)
 
 
 def _inner_route(entry: names.Entry) -> Json:

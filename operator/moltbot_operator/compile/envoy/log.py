@@ -14,9 +14,10 @@ from moltbot_operator.api import Audit, AuditField
 from moltbot_operator.compile.envoy import names
 from moltbot_operator.compile.envoy.otlp import collector_logger
 from moltbot_operator.compile.envoy.proto import Json, extension
+from moltbot_operator.compile.envoy.shapes import cel
 from moltbot_operator.compile.ir import Gateway
 
-__all__ = ["ATTEMPT_FIELDS", "FIELDS", "REDACTED", "access_log", "attempt_log"]
+__all__ = ["ATTEMPT_FIELDS", "FIELDS", "REDACTED", "access_log", "attempt_log", "served_by"]
 
 FIELDS: Final = {
     "record": "call",
@@ -64,6 +65,12 @@ ATTEMPT_FIELDS: Final = {
 REDACTED: Final = "redacted"
 """In place of a value that `audit.redact` names."""
 
+_NOT_A_WORKERS: Final = (
+    f"!('{names.PART}' in xds.upstream_host_metadata.filter_metadata['{names.NAMESPACE}']) || "
+    f"response.flags != 0 || '{names.FAULT}' in response.headers"
+)
+"""What a worker answers is no failure of its own: its call's attempts have records already."""
+
 _STDOUT: Final = "/dev/stdout"
 
 
@@ -108,11 +115,43 @@ def _logger(gateway: Gateway, fields: Mapping[str, str | None]) -> Json:
     )
 
 
+def served_by(gateway: Gateway) -> str:
+    """Format of the backend that answered; where there are workers, as they say of their own answers.
+
+    A provider's own header of that name counts for nothing: an endpoint with a backend's name comes first.
+    """
+    if not gateway.worked:
+        return FIELDS["backend"]
+    return _either(("UPSTREAM_METADATA", f"{names.NAMESPACE}:name"), ("RESP", "X-MOLTBOT-BACKEND"))
+
+
+def _model_served(gateway: Gateway) -> str:
+    """Behind a worker the script finds it by the backend that is said to have answered."""
+    if not gateway.worked:
+        return FIELDS["model_served"]
+    return _either(
+        ("UPSTREAM_METADATA", f"{names.NAMESPACE}:model"),
+        ("DYNAMIC_METADATA", f"{names.NAMESPACE}:model_served"),
+    )
+
+
+def _either(*operators: tuple[str, str]) -> str:
+    """Format of the first of these commands, with its parameter, that gives anything."""
+    each = ", ".join(f'{{"command": "{command}", "param": "{param}"}}' for command, param in operators)
+    return f'%COALESCE({{"operators": [{each}]}})%'
+
+
 def access_log(gateway: Gateway, *, counted: bool = True) -> list[Json]:
     """`access_log` of the public listener; not `counted` are the operator's own test requests."""
     consumer = gateway.anonymous or f"%FILTER_STATE({names.STATE_CONSUMER}:PLAIN)%"
-    fields = {**FIELDS, **_unset(gateway), "route": _route(gateway), "consumer": consumer}
-    counts = call_log(consumer, tokens=gateway.reads_bodies) if counted else []
+    own = {
+        "route": _route(gateway),
+        "consumer": consumer,
+        "backend": served_by(gateway),
+        "model_served": _model_served(gateway),
+    }
+    fields = {**FIELDS, **_unset(gateway), **own}
+    counts = call_log(consumer, served_by(gateway), tokens=gateway.reads_bodies) if counted else []
     return [_logger(gateway, fields), *counts]
 
 
@@ -123,9 +162,14 @@ def attempt_log(gateway: Gateway, *, counted: bool = True) -> list[Json]:
     """
     threshold = {"default_value": 400, "runtime_key": "moltbot.failed"}
     error = {"status_code_filter": {"comparison": {"op": "GE", "value": threshold}}}
-    failed = {"or_filter": {"filters": [error, {"response_flag_filter": {}}]}}
-    attempts = {**_logger(gateway, {**ATTEMPT_FIELDS, "route": _route(gateway)}), "filter": failed}
-    return [attempts, *(first_token_log() if counted else ())]
+    failed: Json = {"or_filter": {"filters": [error, {"response_flag_filter": {}}]}}
+    fields = {**ATTEMPT_FIELDS, "route": _route(gateway)}
+    if gateway.worked:
+        named = f"{names.NAMESPACE}:name", f"{names.NAMESPACE}:{names.PART}"
+        fields["backend"] = _either(*(("UPSTREAM_METADATA", each) for each in named))
+        failed = {"and_filter": {"filters": [failed, cel(_NOT_A_WORKERS)]}}
+    attempts = {**_logger(gateway, fields), "filter": failed}
+    return [attempts, *(first_token_log(served_by(gateway)) if counted else ())]
 
 
 def _route(gateway: Gateway) -> str:

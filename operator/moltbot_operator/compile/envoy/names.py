@@ -7,26 +7,34 @@ from typing import Final
 from moltbot_operator.compile.ir import Backend
 
 __all__ = [
+    "BACKEND",
+    "BYPASS",
     "CONSUMER",
     "CUT",
     "FAULT",
     "FULL",
+    "HOP",
     "INNER",
+    "KEY",
     "LAST",
     "LISTENER_INNER",
+    "LISTENER_WORKER",
     "MODEL",
     "NAMESPACE",
     "NOWHERE",
+    "PART",
     "PREFIX",
     "PROBE",
     "PUBLIC",
     "ROUTE",
+    "RULE",
     "SAID",
     "SCRIPT",
     "STATE_CONSUMER",
     "STATE_PATH",
     "TASK",
     "WAIT",
+    "WORKER",
     "Entry",
     "upstream",
 ]
@@ -61,8 +69,31 @@ WAIT: Final = f"{PREFIX}wait"
 SAID: Final = f"{PREFIX}said"
 """In answers: all that decides on a further attempt in one line, see retry.py."""
 
+KEY: Final = f"{PREFIX}worker-key"
+"""What gateway and workers show each other."""
+
+RULE: Final = f"{PREFIX}rule"
+"""Of workers and to them: the rule's name."""
+
+BACKEND: Final = f"{PREFIX}backend"
+"""Of workers: the one backend to ask."""
+
+WORKER: Final = "worker"
+"""The cluster of the workers, and the listener that they call."""
+
+LISTENER_WORKER: Final = WORKER
+
+BYPASS: Final = "bypass"
+"""The internal listener, and the cluster that leads to it, where requests go on whose worker is away."""
+
+HOP: Final = "hop"
+"""The worker, and then the bypass."""
+
 NAMESPACE: Final = "moltbot"
 """Namespace of our metadata at endpoints and in the dynamic metadata of a request."""
+
+PART: Final = "part"
+"""In an endpoint's metadata: the part of the gateway that it is, where it is no backend."""
 
 STATE_PATH: Final = "moltbot.path"
 """Filter state: the client's path without its query, before it is rewritten."""

@@ -26,9 +26,10 @@ from moltbot_operator.compile.envoy.clusters import Chained
 from moltbot_operator.compile.envoy.overflow import plugin_name
 from moltbot_operator.compile.envoy.proto import Json, exact, header, regex, seconds, typed
 from moltbot_operator.compile.envoy.retry import policy, silence
-from moltbot_operator.compile.envoy.script import acts, draw, learns, show
+from moltbot_operator.compile.envoy.script import acts, draw, learns, served, show
 from moltbot_operator.compile.envoy.usage import reads_events
-from moltbot_operator.compile.ir import Choice, Gateway, PlannedRule
+from moltbot_operator.compile.envoy.worker import hop_action, hop_headers, job_routes
+from moltbot_operator.compile.ir import Gateway, PlannedRule
 from moltbot_operator.compile.patterns import PathCondition, RequestCondition
 
 __all__ = ["answer", "drill_map", "entry_routes", "exact_map", "final_routes", "stored_routes"]
@@ -139,10 +140,11 @@ def _entry_routes(gateway: Gateway, rules: Sequence[PlannedRule], chains: dict[s
         *(_no_method(method) for method in _NO_METHODS),
         answer({"prefix": "/", "headers": [no_operation]}, answers.no_operation()),
         *_models(gateway),
+        *job_routes(gateway),
     ]
     for rule in rules:
         for condition in rule.conditions:
-            routes += _entries(rule, condition, chains)
+            routes += _entries(gateway, rule, condition, chains)
     if any(condition.models is not None for rule in gateway.rules for condition in rule.conditions):
         scanned = {"prefix": "/", "headers": [{"name": names.MODEL, "string_match": {"prefix": "="}}]}
         routes.append(answer(scanned, answers.unknown_model()))
@@ -159,7 +161,9 @@ def _no_method(method: str) -> Json:
     return {**refused, "response_headers_to_add": [header("allow", "DELETE, GET, HEAD, POST")]}
 
 
-def _entries(rule: PlannedRule, condition: RequestCondition, chains: dict[str, Chained]) -> list[Json]:
+def _entries(
+    gateway: Gateway, rule: PlannedRule, condition: RequestCondition, chains: dict[str, Chained]
+) -> list[Json]:
     routes = []
     more: tuple[Json, ...] = ()
     if condition.scanned:
@@ -170,7 +174,21 @@ def _entries(rule: PlannedRule, condition: RequestCondition, chains: dict[str, C
         more = (regex(names.MODEL, f"=(?:{condition.models})"),)
     if condition.task is not None:
         more = (*more, exact(names.TASK, str(condition.task)))
-    match = _match(condition, *more)
+    if rule.worked is not None:
+        posted = (exact(":method", "POST"), regex(":path", operations.IS_WORKED))
+        routes += _taken(gateway, rule.worked, condition, _match(condition, *more, *posted), chains)
+    return [*routes, *_taken(gateway, rule, condition, _match(condition, *more), chains)]
+
+
+def _taken(
+    gateway: Gateway,
+    rule: PlannedRule,
+    condition: RequestCondition,
+    match: Json,
+    chains: dict[str, Chained],
+) -> list[Json]:
+    """The entry route of requests of which it is known that the rule takes them."""
+    routes = []
     if not rule.choices:
         cause = "" if rule.problem is None else rule.problem.message
         refused = answer(match, answers.refused(rule.name, cause), name=rule.name)
@@ -183,8 +201,9 @@ def _entries(rule: PlannedRule, condition: RequestCondition, chains: dict[str, C
     else:
         # what was scanned has woken the filters that read the answer
         woken = {} if condition.scanned or not rule.reads(rule.choices[0]) else reads_events()
-        learnt = learns(rule, rule.choices[0]) | woken
-        routes.append(_final(match, rule, rule.choices[0], chains, learnt))
+        route = _final(gateway, match, rule, 0, chains)
+        filters = route.get("typed_per_filter_config", {}) | woken
+        routes.append({**route, "typed_per_filter_config": filters} if filters else route)
     return routes
 
 
@@ -193,10 +212,10 @@ def final_routes(gateway: Gateway, chains: dict[str, Chained]) -> dict[str, Json
     if gateway.closed:
         return {}
     routes = {
-        rule.final(number): _final({"prefix": "/"}, rule, choice, chains, learns(rule, choice))
+        rule.final(number): _final(gateway, {"prefix": "/"}, rule, number, chains)
         for rule in gateway.every_rule
         if rule.drawn
-        for number, choice in enumerate(rule.choices)
+        for number in range(len(rule.choices))
     }
     for consumer in gateway.consumers:
         routes[f"models:{consumer.name}"] = answer({"prefix": "/"}, _listed(gateway, consumer.name))
@@ -239,9 +258,26 @@ def _shown(gateway: Gateway) -> Json:
     return show({name: _usable(gateway, name or gateway.anonymous or "") for name in names})
 
 
-def _final(match: Json, rule: PlannedRule, choice: Choice, chains: dict[str, Chained], learnt: Json) -> Json:
-    route = _sent(match, rule, chains[choice.chain.label])
-    filters = scope(rule) | learnt
+def _final(
+    gateway: Gateway,
+    match: Json,
+    rule: PlannedRule,
+    number: int,
+    chains: dict[str, Chained],
+) -> Json:
+    choice = rule.choices[number]
+    if rule.hop is None:
+        route = _sent(match, rule, chains[choice.chain.label])
+    else:
+        route = {
+            "name": rule.name,
+            "match": match,
+            "route": hop_action(rule, choice.chain),
+            "metadata": served(rule),
+            "request_headers_to_add": hop_headers(gateway, rule.name, rule.hop.calls[number]),
+            "response_headers_to_add": [header("x-moltbot-rule", rule.name)],
+        }
+    filters = scope(rule) | learns(rule, choice)
     return {**route, "typed_per_filter_config": filters} if filters else route
 
 

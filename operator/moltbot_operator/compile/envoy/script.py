@@ -9,9 +9,9 @@ from typing import Final
 from moltbot_operator.compile import answers
 from moltbot_operator.compile.envoy import names
 from moltbot_operator.compile.envoy.proto import Json, extension, typed
-from moltbot_operator.compile.ir import Chain, Choice, Gateway, PlannedRule
+from moltbot_operator.compile.ir import Choice, Gateway, PlannedRule
 
-__all__ = ["acts", "awake", "draw", "learns", "script", "show", "tasks", "writes_model"]
+__all__ = ["acts", "awake", "draw", "learns", "script", "served", "show", "tasks", "writes_model"]
 
 
 _PARTS: Final[dict[str, tuple[str, ...]]] = {
@@ -59,7 +59,8 @@ def writes_model(model: str) -> Json:
 def draw(rule: PlannedRule) -> Json:
     """`metadata` of a rule's route: cumulated weights, final routes, models to write.
 
-    These are in JSON, `inner` where the inner tier writes it, and empty where the backend has none.
+    These are in JSON, `inner` where the inner tier writes it, `=` where that is done behind a worker, and
+    empty where the backend has none.
     """
     upto, total = [], 0
     for choice in rule.choices:
@@ -68,7 +69,7 @@ def draw(rule: PlannedRule) -> Json:
     plan = {
         "upto": upto,
         "to": [rule.final(number) for number in range(len(upto))],
-        "models": [_written(choice.chain) for choice in rule.choices],
+        "models": [_written(rule, choice) for choice in rule.choices],
     }
     if rule.by_latency:
         plan["backends"] = [choice.chain.first.label for choice in rule.choices]
@@ -76,7 +77,10 @@ def draw(rule: PlannedRule) -> Json:
     return {"filter_metadata": {names.SCRIPT: {"draw": plan}}}
 
 
-def _written(chain: Chain) -> str:
+def _written(rule: PlannedRule, choice: Choice) -> str:
+    chain = choice.chain
+    if rule.hop is not None:
+        return "" if chain.first.model is None else "="
     if chain.model is not None:
         return json.dumps(chain.model)
     return "" if chain.first.model is None else "inner"
@@ -89,7 +93,16 @@ def learns(rule: PlannedRule, choice: Choice) -> Json:
         context["learn"] = choice.chain.first.label
     if rule.reads(choice):
         context["usage"] = "tokens"
+    if rule.hop is not None:
+        context["hop"] = "worker"
     return _awake(**context) if context else {}
+
+
+def served(rule: PlannedRule) -> Json:
+    """`metadata` of a final route that leads to the worker: the model of each backend that may answer."""
+    alone = {} if rule.hop is None else rule.hop.alone
+    models = {label: chain.model for label, chain in alone.items() if chain.model is not None}
+    return {"filter_metadata": {names.SCRIPT: {"served": models}}}
 
 
 def tasks(gateway: Gateway) -> Json:

@@ -6,7 +6,7 @@ from moltbot_operator.api import Protocol
 from moltbot_operator.compile.envoy.proto import Json, extension, typed
 from moltbot_operator.compile.ir import Backend, Gateway, UpstreamCredential
 
-__all__ = ["alpn", "breakers", "injected", "protocol"]
+__all__ = ["alpn", "breakers", "injected", "protocol", "with_secret"]
 
 _UNLIMITED: Final = 1_000_000
 """In place of Envoy's default breakers, of which 3 concurrent retries is the harshest."""
@@ -100,19 +100,30 @@ def _filtered(options: Json, backend: Backend | None, gateway: Gateway, filters:
     return {**options, "http_filters": [*filters, codec]}
 
 
+def with_secret(name: str, path: str, header: str) -> Json:
+    """HTTP/1.1, and the generic secret `name` of the SDS file `path` in a header."""
+    options = typed(_PROTOCOL[len("envoy.") :], explicit_http_config={"http_protocol_options": {}})
+    codec = extension(
+        "envoy.filters.http.upstream_codec", "extensions.filters.http.upstream_codec.v3.UpstreamCodec"
+    )
+    return {_PROTOCOL: {**options, "http_filters": [_injected(name, path, header), codec]}}
+
+
 def _injector(credential: UpstreamCredential, gateway: Gateway) -> Json:
+    path = f"{gateway.files.run}/sds/{credential.resource}.json"
+    return _injected(credential.resource, path, credential.header)
+
+
+def _injected(name: str, path: str, header: str) -> Json:
     source = {
-        "name": credential.resource,
-        "sds_config": {
-            "path_config_source": {"path": f"{gateway.files.run}/sds/{credential.resource}.json"},
-            "resource_api_version": "V3",
-        },
+        "name": name,
+        "sds_config": {"path_config_source": {"path": path}, "resource_api_version": "V3"},
     }
     generic = extension(
         "envoy.http.injected_credentials.generic",
         "extensions.http.injected_credentials.generic.v3.Generic",
         credential=source,
-        header=credential.header,
+        header=header,
     )
     return extension(
         _INJECTOR,

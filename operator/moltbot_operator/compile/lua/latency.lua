@@ -52,6 +52,8 @@ local function learn_from(handle, drawn)
   local headers = handle:headers()
   local attempts = tonumber(headers:get("x-moltbot-attempts") or "")
   if not attempts or attempts == 0 then return end -- refused before any backend was asked
+  local kept = headers:get("x-moltbot-cache")
+  if kept == "hit" or kept == "stale" then return end -- by a worker, which asked nobody
   local now = handle:timestamp()
   local ours = handle:streamInfo():dynamicMetadata():get("moltbot")
   if not ours or not ours["began"] then return end

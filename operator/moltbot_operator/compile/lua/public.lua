@@ -108,16 +108,25 @@ function envoy_on_request(handle)
       content, going = read(handle)
       if not going or asked(handle, content) == false then return end
     end
-    if content and content.from then write_model(content, model) end
+    -- "=" is written further on, where it is known which backend is asked
+    if content and content.from and model ~= "=" then write_model(content, model) end
   end
   handle:headers():replace("x-mb-route", plan["to"][number])
   handle:clearRouteCache()
 end
 
--- Final routes say what is to be learnt from the answer: the backend drawn by latency, or its usage.
+-- The model of the backend of which a worker says that it answered, for logs.
+local function name_served(handle)
+  local served = handle:metadata():get("served")
+  local model = served and served[handle:headers():get("x-moltbot-backend") or ""]
+  if model then handle:streamInfo():dynamicMetadata():set("moltbot", "model_served", model) end
+end
+
+-- Final routes say what is to be learnt from the answer: the backend drawn by latency, its usage, who served.
 function envoy_on_response(handle)
   local context = handle:filterContext()
   local drawn, usage = context:get("learn"), context:get("usage")
+  if context:get("hop") then name_served(handle) end
   if drawn then learn_from(handle, drawn) end
   if usage then count_tokens(handle) end
 end

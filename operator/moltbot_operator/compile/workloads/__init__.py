@@ -4,6 +4,7 @@ Equal input gives equal objects, so that comparing them with the cluster tells w
 do. Fields that the API server fills in are left out, or given as the server would.
 """
 
+from moltbot_operator.compile.workloads.autoscaler import autoscaler
 from moltbot_operator.compile.workloads.copies import (
     ANNOTATION_SOURCE,
     Foreign,
@@ -12,25 +13,28 @@ from moltbot_operator.compile.workloads.copies import (
 )
 from moltbot_operator.compile.workloads.evidence import PROBE_KEY, TOKEN_KEY, probe_key
 from moltbot_operator.compile.workloads.identity import NO_REVISION, Manifest, Owner
-from moltbot_operator.compile.workloads.pod_template import Image, PullPolicy
+from moltbot_operator.compile.workloads.pod_parts import Image, PullPolicy
 from moltbot_operator.compile.workloads.render import (
     GatewayRevision,
     gateway_revision,
     revision_manifests,
     shared_manifests,
 )
+from moltbot_operator.compile.workloads.worker import CPU_REQUEST as WORKER_CPU_REQUEST
 
 __all__ = [
     "ANNOTATION_SOURCE",
     "NO_REVISION",
     "PROBE_KEY",
     "TOKEN_KEY",
+    "WORKER_CPU_REQUEST",
     "Foreign",
     "GatewayRevision",
     "Image",
     "Manifest",
     "Owner",
     "PullPolicy",
+    "autoscaler",
     "copied_object",
     "foreign_objects",
     "gateway_revision",

@@ -5,16 +5,17 @@ native sidecar is, an init container with `restartPolicy: Always` (Kubernetes 1.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from moltbot_operator.api import Gateway, Resources
 from moltbot_operator.compile.result import CompiledRoute, Mount
 from moltbot_operator.compile.workloads.identity import Owner
 from moltbot_operator.compile.workloads.overlay import merge_pod_template, protect
+from moltbot_operator.compile.workloads.pod_parts import Image, pod_security, restricted, spread
 from moltbot_operator.compile.workloads.volumes import agent_mounts, envoy_mounts, volumes
 from moltbot_operator.constants import (
     DIR_CONFIG,
+    PORT_CALLS,
     PORT_EVIDENCE,
     PORT_GATEWAY,
     PORT_METRICS,
@@ -22,26 +23,13 @@ from moltbot_operator.constants import (
     PORT_READY,
 )
 
-__all__ = ["Image", "PullPolicy", "pod_template"]
-
-PullPolicy = Literal["Always", "IfNotPresent", "Never"]
+__all__ = ["pod_template"]
 
 GRACE_SECONDS = 330
 """How long a pod may take to end: the agent's drain deadline of 300 s and what follows it."""
 
-USER = 65532
-"""User and group of all processes, the image's own."""
-
 AGENT_RESOURCES = {"requests": {"cpu": "10m", "memory": "80Mi"}}
 ENVOY_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}}
-
-
-@dataclass(frozen=True)
-class Image:
-    """The image of the gateway pods (agent and Envoy are in one), and when nodes pull it."""
-
-    name: str
-    pull_policy: PullPolicy = "IfNotPresent"
 
 
 def pod_template(
@@ -60,14 +48,8 @@ def pod_template(
             "shareProcessNamespace": True,
             "restartPolicy": "Always",
             "terminationGracePeriodSeconds": GRACE_SECONDS,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": USER,
-                "runAsGroup": USER,
-                "fsGroup": USER,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "topologySpreadConstraints": [_spread(owner, compiled.revision)],
+            "securityContext": pod_security(),
+            "topologySpreadConstraints": [spread(owner.selector(compiled.revision))],
             "initContainers": [_agent(image, compiled.mounts)],
             "containers": [_envoy(image, compiled, gateway.resources)],
             "volumes": volumes(owner, compiled),
@@ -92,21 +74,24 @@ def _agent(image: Image, mounts: Sequence[Mount]) -> dict[str, Any]:
         ],
         "startupProbe": {**healthy, "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": 60},
         "resources": AGENT_RESOURCES,
-        "securityContext": _restricted(),
+        "securityContext": restricted(),
         "volumeMounts": agent_mounts(mounts),
     }
 
 
 def _envoy(image: Image, compiled: CompiledRoute, resources: Resources) -> dict[str, Any]:
+    ports = [
+        {"name": "http", "containerPort": PORT_GATEWAY, "protocol": "TCP"},
+        {"name": "probe", "containerPort": PORT_PROBE, "protocol": "TCP"},
+    ]
+    if compiled.worker is not None:
+        ports.append({"name": "calls", "containerPort": PORT_CALLS, "protocol": "TCP"})
     return {
         "name": "envoy",
         "image": image.name,
         "imagePullPolicy": image.pull_policy,
         "command": ["python", "-m", "moltbot_agent.envoy", "--bootstrap", str(compiled.agent.bootstrap)],
-        "ports": [
-            {"name": "http", "containerPort": PORT_GATEWAY, "protocol": "TCP"},
-            {"name": "probe", "containerPort": PORT_PROBE, "protocol": "TCP"},
-        ],
+        "ports": ports,
         "readinessProbe": {
             "httpGet": {"path": "/ready", "port": PORT_READY, "scheme": "HTTP"},
             "periodSeconds": 2,
@@ -115,29 +100,11 @@ def _envoy(image: Image, compiled: CompiledRoute, resources: Resources) -> dict[
         },
         "lifecycle": {"preStop": {"exec": {"command": ["python", "-m", "moltbot_agent.drain"]}}},
         "resources": _given(resources) or ENVOY_RESOURCES,
-        "securityContext": _restricted(),
-        "volumeMounts": envoy_mounts(compiled.mounts),
+        "securityContext": restricted(),
+        "volumeMounts": envoy_mounts(compiled),
     }
 
 
 def _given(resources: Resources) -> dict[str, Any]:
     """What the user wrote, without the halves that are empty."""
     return {half: values for half, values in resources.model_dump(by_alias=True).items() if values}
-
-
-def _restricted() -> dict[str, Any]:
-    """What the restricted Pod Security Standard asks of a container, and a read-only root besides."""
-    return {
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "readOnlyRootFilesystem": True,
-    }
-
-
-def _spread(owner: Owner, revision: str) -> dict[str, Any]:
-    return {
-        "maxSkew": 1,
-        "topologyKey": "kubernetes.io/hostname",
-        "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": owner.selector(revision)},
-    }

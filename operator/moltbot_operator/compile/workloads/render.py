@@ -1,6 +1,6 @@
 """All manifests of a route."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from moltbot_operator.api import Gateway
@@ -12,9 +12,11 @@ from moltbot_operator.compile.workloads.deployment import deployment
 from moltbot_operator.compile.workloads.evidence import evidence_secret
 from moltbot_operator.compile.workloads.identity import Manifest, Owner
 from moltbot_operator.compile.workloads.network import network_policy
-from moltbot_operator.compile.workloads.pod_template import Image, pod_template
+from moltbot_operator.compile.workloads.pod_parts import Image
+from moltbot_operator.compile.workloads.pod_template import pod_template
 from moltbot_operator.compile.workloads.revision import identify
 from moltbot_operator.compile.workloads.services import active_service, preview_service
+from moltbot_operator.compile.workloads.worker import worker_manifests, worker_template
 
 __all__ = ["GatewayRevision", "gateway_revision", "revision_manifests", "shared_manifests"]
 
@@ -26,6 +28,8 @@ class GatewayRevision:
     compiled: CompiledRoute
     template: dict[str, Any]
     ignored: tuple[str, ...] = ()
+    worker_template: dict[str, Any] = field(default_factory=dict)
+    """Of the worker pods; empty where there are none."""
 
     @property
     def name(self) -> str:
@@ -38,15 +42,30 @@ def gateway_revision(
 ) -> GatewayRevision:
     """The revision that a compiled route and its pod template make together."""
     draft, _ = pod_template(owner, gateway, compiled, image)
-    named = identify(compiled, draft)
+    named = identify(compiled, draft, worker_template(owner, compiled, image))
     template, ignored = pod_template(owner, gateway, named, image)
-    return GatewayRevision(named, template, tuple(ignored))
+    return GatewayRevision(named, template, tuple(ignored), worker_template(owner, named, image))
 
 
-def revision_manifests(owner: Owner, revision: GatewayRevision, replicas: int) -> list[Manifest]:
-    """Configuration first, so that pods find it."""
-    configuration = config_maps(owner, revision.compiled)
-    return [*configuration, deployment(owner, revision.name, revision.template, replicas)]
+def revision_manifests(
+    owner: Owner,
+    revision: GatewayRevision,
+    replicas: int,
+    *,
+    token: str = "",
+    operator_namespace: str = "",
+) -> list[Manifest]:
+    """Configuration first, so that pods find it. `token` and the namespace are for workers' objects."""
+    compiled = revision.compiled
+    workers = worker_manifests(
+        owner,
+        compiled.worker,
+        revision.worker_template,
+        token=token,
+        operator_namespace=operator_namespace,
+    )
+    gateway = deployment(owner, revision.name, revision.template, replicas)
+    return [*config_maps(owner, compiled), *workers, gateway]
 
 
 def shared_manifests(

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from moltbot_operator.compile.result import CompiledRoute, Mount
+from moltbot_operator.compile.worker_secret import SDS_FILE, USERS_FILE
 from moltbot_operator.compile.workloads.config_maps import part_key
 from moltbot_operator.compile.workloads.evidence import PROBE_KEY, TOKEN_KEY
 from moltbot_operator.compile.workloads.identity import Owner
@@ -18,12 +19,24 @@ from moltbot_operator.constants import (
     DIR_PROBE,
     DIR_RUN,
     DIR_TLS,
+    DIR_WORKER_SECRET,
 )
 
-__all__ = ["agent_mounts", "envoy_mounts", "mounted_name", "volumes"]
+__all__ = [
+    "FILE_MODE",
+    "agent_mounts",
+    "envoy_mounts",
+    "mounted_name",
+    "own_secret",
+    "shared_secret",
+    "volumes",
+]
 
 FILE_MODE = 0o440
 """Readable by the pod's group alone (fsGroup)."""
+
+ENVOY_FILES = (USERS_FILE, SDS_FILE)
+"""What Envoy reads of the secret that it shares with workers."""
 
 
 def mounted_name(owner: Owner, mount: Mount) -> str:
@@ -45,10 +58,18 @@ def volumes(owner: Owner, compiled: CompiledRoute) -> list[dict[str, Any]]:
         }
         for name, mount in _consumers(compiled.mounts)
     ]
-    found.append(_own_secret(owner, "evidence", TOKEN_KEY))
-    found.append(_own_secret(owner, "probe", PROBE_KEY))
+    found.append(own_secret(owner, "evidence", TOKEN_KEY))
+    found.append(own_secret(owner, "probe", PROBE_KEY))
+    if compiled.worker is not None:
+        found.append(shared_secret(owner.worker(compiled.revision), ENVOY_FILES, "worker-secret"))
     found.append({"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}})
     return found
+
+
+def shared_secret(name: str, keys: Sequence[str], volume: str) -> dict[str, Any]:
+    """The volume with some files of the secret that gateway and workers share."""
+    items = [{"key": key, "path": key} for key in keys]
+    return {"name": volume, "secret": {"secretName": name, "items": items, "defaultMode": FILE_MODE}}
 
 
 def agent_mounts(mounts: Sequence[Mount]) -> list[dict[str, Any]]:
@@ -69,15 +90,17 @@ def agent_mounts(mounts: Sequence[Mount]) -> list[dict[str, Any]]:
     return [*read_only, {"name": "run", "mountPath": DIR_RUN}]
 
 
-def envoy_mounts(mounts: Sequence[Mount]) -> list[dict[str, Any]]:
-    """Envoy reads what the agent wrote, and CA bundles; it never sees a Secret itself."""
+def envoy_mounts(compiled: CompiledRoute) -> list[dict[str, Any]]:
+    """Envoy reads what the agent wrote, CA bundles, and what it shares with workers; no other Secret."""
     found: list[dict[str, Any]] = [{"name": "run", "mountPath": DIR_RUN}]
-    if any(mount.purpose == "ca" for mount in mounts):
+    if any(mount.purpose == "ca" for mount in compiled.mounts):
         found.append({"name": "ca", "mountPath": DIR_CA, "readOnly": True})
+    if compiled.worker is not None:
+        found.append({"name": "worker-secret", "mountPath": DIR_WORKER_SECRET, "readOnly": True})
     return found
 
 
-def _own_secret(owner: Owner, volume: str, key: str) -> dict[str, Any]:
+def own_secret(owner: Owner, volume: str, key: str) -> dict[str, Any]:
     """One key of the route's own Secret: the two are not for the same readers."""
     items = [{"key": key, "path": key}]
     secret = {"secretName": owner.evidence, "items": items, "defaultMode": FILE_MODE}

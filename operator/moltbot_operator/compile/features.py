@@ -1,0 +1,26 @@
+"""What a rule may ask of the worker: everything that Envoy can't do."""
+
+from dataclasses import dataclass
+
+from moltbot_operator.api import Aggregate, Async, Batch, Cache, Rule, StreamGuard
+
+__all__ = ["Features", "features_of"]
+
+
+@dataclass(frozen=True)
+class Features:
+    """As the rule says; None and False: not asked for."""
+
+    cache: Cache | None
+    coalesce: bool
+    batch: Batch | None
+    jobs: Async | None
+    aggregate: Aggregate | None
+    stream: StreamGuard | None
+
+
+def features_of(rule: Rule) -> Features | None:
+    """What the rule asks for; None where that is nothing, and so its requests stay in Envoy."""
+    found = Features(rule.cache, rule.coalesce, rule.batch, rule.async_, rule.aggregate, rule.failover.stream)
+    asked = (found.cache, found.batch, found.jobs, found.aggregate, found.stream)
+    return found if found.coalesce or any(each is not None for each in asked) else None
