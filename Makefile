@@ -105,7 +105,8 @@ test: $(VENV) ## All tiers: unit, api and e2e; then one summary
 test-unit: export COVERAGE_FILE := build/coverage
 test-unit: export MOLTBOT_SETS := 800
 test-unit: export MOLTBOT_ROUTES := 15
-test-unit: export MOLTBOT_ROLLOUTS := 3000
+test-unit: export MOLTBOT_ROLLOUTS := 10000
+test-unit: export MOLTBOT_FAULTS_EVERY := 1
 test-unit: $(VENV) ## Pure code, golden files, traffic through a real Envoy; no cluster, no root
 	$(call run_tier,unit,$(wildcard tests/unit tests/golden tests/gateway),$(BIN)/coverage run)
 	@$(BIN)/coverage report --include='$(PURE)' --skip-covered --show-missing --fail-under=95 | tail -n 30

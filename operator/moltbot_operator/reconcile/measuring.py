@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 from math import inf
 from typing import Final
 
-from moltbot_operator.api import Analysis, AnalysisMetric, GatewayService, MetricSource, Rollout
+from moltbot_operator.api import Analysis, AnalysisMetric, Gateway, MetricSource, Rollout
 from moltbot_operator.compile.workloads import Owner
 from moltbot_operator.kube.cache import Cache
 from moltbot_operator.objectives import Counts, Sample
 from moltbot_operator.reconcile.evidence import EvidenceReader, EvidenceUnavailable, RequestsEvidence
 from moltbot_operator.reconcile.observe import ready_pods
+from moltbot_operator.reconcile.status import address
 from moltbot_operator.rollout import Measure, Measurement, Reading
 from moltbot_operator.rollout.ports import EffectError, Ports, Target
 from moltbot_operator.rollout.traffic import CLIENTS, Look, between, latency, success_rate
@@ -36,7 +37,7 @@ class Measurer:
     """Measures the revisions of one route."""
 
     owner: Owner
-    service: GatewayService
+    gateway: Gateway
     cache: Cache
     evidence: EvidenceReader
     token: str
@@ -47,15 +48,15 @@ class Measurer:
         """The revision and where its ready pods are now."""
         name = self.owner.preview if preview else self.owner.name
         addresses = [
-            str(address)
+            str(found)
             for pod in ready_pods(self.cache, self.owner, revision)
-            if (address := (pod.get("status") or {}).get("podIP"))
+            if (found := (pod.get("status") or {}).get("podIP"))
         ]
         return Target(
             namespace=self.owner.namespace,
             route=self.owner.name,
             revision=revision,
-            service=f"http://{name}.{self.owner.namespace}.svc:{self.service.port}",
+            service=address(self.owner.namespace, name, self.gateway),
             pods=tuple(sorted(addresses)),
             token=self.token,
         )

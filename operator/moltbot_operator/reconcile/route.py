@@ -10,14 +10,15 @@
 Each call does at most one step of a rollout, and doing it twice changes nothing.
 """
 
+import asyncio
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from secrets import token_urlsafe
 from typing import Any, Protocol
 
 from moltbot_operator import rollout
-from moltbot_operator.api import GatewayService
+from moltbot_operator.api import Gateway
 from moltbot_operator.compile import compile_route
 from moltbot_operator.compile.workloads import (
     TOKEN_KEY,
@@ -92,12 +93,14 @@ class RouteReconciler:
         ports: Ports | None = None,
         background: Background | None = None,
         observe_rollout: Callable[[State, Plan, datetime], None] = lambda *_: None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """`clock` gives the time with its zone; `compiler` is the compiler unless a test brings another.
 
         `ports`: the world outside, None where there is none; `background` asks it. `observe_rollout` is told
-        of the state before each step, the step, and the time.
+        of the state before each step, the step, and the time; `sleep` is how measurements wait.
         """
+        self._sleep = sleep
         self._cluster = cluster
         self._cache = cache
         self._evidence = evidence
@@ -154,11 +157,12 @@ class RouteReconciler:
         await self._specs.record(owner, manifest, plan, desired)
         measurer = Measurer(
             owner=owner,
-            service=gateway.service if gateway else GatewayService(),
+            gateway=gateway or Gateway(),
             cache=self._cache,
             evidence=evidence,
             token=token,
             clock=self._clock,
+            sleep=self._sleep,
         )
         outside = Outside(owner, wanted.rollout, self._cluster, self._ports, measurer)
         self._background.want(key, plan.effects, outside)

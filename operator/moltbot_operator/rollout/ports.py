@@ -39,7 +39,7 @@ class EffectError(Exception):
 class Target:
     """A revision and where its pods are.
 
-    `service`: base URL of the Service that selects it, such as `http://assistant-preview.team.svc:80`.
+    `service`: base URL of the Service that selects it, such as `http://assistant-preview.team.svc`.
     `pods`: addresses of its ready pods (IP; IPv6 without brackets), in a fixed order. `token`: the secret
     that the route shares with its pods (the evidence token); the probe identity is derived from it.
     """

@@ -223,7 +223,7 @@ class Agents:
 class Operator:
     """One life of the operator process: its cache and its memory end with it."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, **rollouts: Any) -> None:
         self.server = server
         self.cache = Cache()
         self.reconciler = RouteReconciler(
@@ -232,6 +232,7 @@ class Operator:
             Agents(),
             server.clock,
             SETTINGS,  # type: ignore[arg-type]
+            **rollouts,
         )
 
     def watch(self) -> None:

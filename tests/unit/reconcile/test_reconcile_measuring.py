@@ -1,13 +1,13 @@
 """What a measurement asks of gateways, testers and Prometheus, and what becomes of their answers."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from moltbot_operator.api import AnalysisMetric, GatewayService, Rollout
+from moltbot_operator.api import AnalysisMetric, Gateway, GatewayService, GatewayTLS, Rollout, SecretRef
 from moltbot_operator.compile.workloads import Owner
 from moltbot_operator.constants import LABEL_MANAGED_BY, LABEL_REVISION, LABEL_ROUTE, MANAGED_BY
 from moltbot_operator.kube.cache import Cache
@@ -19,6 +19,7 @@ from moltbot_operator.rollout import Measure, Measurement
 from moltbot_operator.rollout.ports import EffectError, Target
 
 OWNER = Owner("n", "assistant", "uid")
+GATEWAY = Gateway(service=GatewayService(port=8080))
 OWN = {"name": "success", "query": "SuccessRate", "successCondition": ">= 0.99"}
 SLOW = {"name": "p95", "query": "LatencyP95", "successCondition": "<= 1.2 * active"}
 SLO = {
@@ -48,7 +49,7 @@ class World:
             for number in (1, 2):
                 cache.put(POD, pod(revision, f"{revision}{number}", f"10.0.0.{number}"))
         cache.put(POD, pod("b", "b3", "10.0.0.3", ready=False))
-        return Measurer(OWNER, GatewayService(port=8080), cache, self, "t", lambda: self.now, self.sleep)
+        return Measurer(OWNER, GATEWAY, cache, self, "t", lambda: self.now, self.sleep)
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
@@ -156,3 +157,10 @@ async def test_pods_that_do_not_tell_are_an_error_of_the_source(world: World, sa
 def test_without_requests_there_is_no_value() -> None:
     assert reading("SuccessRate", Counts()) == (None, 0)
     assert reading("LatencyP99", Counts()) == (None, 0)
+
+
+def test_a_preview_behind_a_certificate_is_named_as_https() -> None:
+    shown = Gateway(service=GatewayService(port=443), tls=GatewayTLS(secret_ref=SecretRef(name="shown")))
+    measurer = replace(World().measurer(), gateway=shown)
+    assert measurer.target("b", preview=True).service == "https://assistant-preview.n.svc"
+    assert measurer.target("b", preview=False).service == "https://assistant.n.svc"

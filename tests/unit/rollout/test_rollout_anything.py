@@ -32,7 +32,7 @@ from moltbot_operator.rollout import (
 from moltbot_operator.rollout.ports import GateAnswer, GateVerdict, TestOutcome
 
 SEQUENCES = int(os.environ.get("MOLTBOT_ROLLOUTS", "300"))
-"""How many sequences are tried; `make test-unit` tries 3,000 (10,000 take a minute)."""
+"""How many sequences are tried; `make test-unit` tries 10,000, which take a minute."""
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
