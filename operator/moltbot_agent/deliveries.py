@@ -64,8 +64,11 @@ def credential_resource(credential: Credential, value: str | None) -> bytes:
     return orjson.dumps({"resources": [resource]}, option=orjson.OPT_SORT_KEYS)
 
 
-def consumers_resource(consumers: Consumers) -> tuple[bytes, list[str]]:
-    """The ECDS file with every usable key, and what is wrong with the others. Raises OSError."""
+def consumers_resource(consumers: Consumers) -> tuple[bytes, list[str], dict[str, str]]:
+    """The ECDS file with every usable key, what is wrong with the others, and whose each key is.
+
+    Raises OSError.
+    """
     owners: dict[str, str] = {}
     problems: list[str] = []
     for entry in consumers.keys:
@@ -92,7 +95,7 @@ def consumers_resource(consumers: Consumers) -> tuple[bytes, list[str]]:
     keys = reduce(getitem, consumers.inside, filter_config)
     keys["credentials"] = [{"key": key, "client": consumer} for key, consumer in owners.items()]
     resource = {"@type": _EXTENSION_TYPE, "name": consumers.resource, "typed_config": filter_config}
-    return orjson.dumps({"resources": [resource]}, option=orjson.OPT_SORT_KEYS), problems
+    return orjson.dumps({"resources": [resource]}, option=orjson.OPT_SORT_KEYS), problems, owners
 
 
 @dataclass
@@ -143,6 +146,7 @@ class Deliveries:
         self._keys = [each for each in (config.consumers, config.probe) if each is not None]
         self._keys_seen: dict[Path, tuple[object, ...]] = {}
         self._keys_problems: dict[Path, list[str]] = {}
+        self._keys_owners: dict[Path, dict[str, str]] = {}
         self._verifier = VerifierDelivery(config.verifier, self._write) if config.verifier else None
         self._certificate = (
             CertificateDelivery(config.certificate, self._write) if config.certificate else None
@@ -165,6 +169,16 @@ class Deliveries:
         shown = [certificate] if certificate else []
         own = [*self._write_problems.values(), *shown]
         return [*own, *sources, *tokens, *keys, *verifier]
+
+    @property
+    def consumer_keys(self) -> dict[str, list[str]]:
+        """Keys that Envoy was given, by consumer: those of clients, not the probe's."""
+        if self._config.consumers is None:
+            return {}
+        found: dict[str, list[str]] = {entry.consumer: [] for entry in self._config.consumers.keys}
+        for key, consumer in self._keys_owners.get(self._config.consumers.target, {}).items():
+            found[consumer].append(key)
+        return found
 
     @property
     def next_due(self) -> float:
@@ -259,7 +273,7 @@ class Deliveries:
             self._keys_seen[consumers.target] = now
             return
         try:
-            content, problems = consumers_resource(consumers)
+            content, problems, owners = consumers_resource(consumers)
         except OSError as error:
             self._keys_problems[consumers.target] = [
                 f"consumers' keys: {error.filename} can't be read: {error.strerror}; the last keys stay valid"
@@ -273,7 +287,7 @@ class Deliveries:
             return  # swapped while it was read: nobody may lose a key for that, so look again the next time
         self._keys_problems[consumers.target] = problems
         if self._write(consumers.target, content):
-            self._keys_seen[consumers.target] = now
+            self._keys_seen[consumers.target], self._keys_owners[consumers.target] = now, owners
 
     def _deliver_bootstrap(self) -> None:
         targets = [state.credential.target for state in self.credentials]

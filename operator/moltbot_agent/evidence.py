@@ -7,6 +7,7 @@ The answer (JSON)::
                "uptimeS": int|null},
      "credentials": [{"backend": "namespace/name", "kind": "APIKey"|"OAuth2"|"JWT", "present": bool,
                       "fingerprint": str|null, "held": [str], "notAfter": str|null}],
+     "consumers": [{"consumer": str, "held": [str]}],                fingerprints of the keys that let one in
      "inFlight": int,                                              requests of clients; 0 without Envoy
      "attempts": [{"backend": "namespace/name", "ended": int,      since Envoy's start, of each backend that
                    "well": int, "unanswered": int, "refused": int,  was tried; see moltbot_agent.attempts
@@ -88,6 +89,10 @@ def evidence(config: AgentConfig, deliveries: Deliveries, admin: Admin, token: b
             "uptimeS": server.uptime_s,
         },
         "credentials": [_credential(state, token) for state in deliveries.credentials],
+        "consumers": [
+            {"consumer": consumer, "held": sorted(fingerprint(token, key) for key in keys)}
+            for consumer, keys in deliveries.consumer_keys.items()
+        ],
         "inFlight": in_flight,
         "attempts": tried,
         "requests": requests,

@@ -52,6 +52,12 @@ COMPONENT_CREDENTIAL: Final = "credential"
 COMPONENT_CREDENTIAL_VERSION: Final = "credential-version"
 """The immutable Secret of one version of it."""
 
+COMPONENT_CONSUMER_KEY: Final = "consumer-key"
+"""On Secrets with rotated keys of consumers, by which a person lets one be rotated, too."""
+
+ANNOTATION_KEY: Final = "moltbot.io/key-rotation"
+"""On these Secrets: where the rotation stands, as JSON; nothing secret."""
+
 LABEL_VERSION: Final = "moltbot.io/credential-version"
 """Version that such a Secret holds."""
 

@@ -204,6 +204,7 @@ def _reconcilers(
 ) -> Mapping[str, Work]:
     from moltbot_operator.providers.issuers import Issuers  # noqa: PLC0415
     from moltbot_operator.reconcile.backend import BackendReconciler  # noqa: PLC0415
+    from moltbot_operator.reconcile.rotation.consumers import ConsumerKeys  # noqa: PLC0415
     from moltbot_operator.reconcile.route import RouteReconciler  # noqa: PLC0415
     from moltbot_operator.reconcile.scaling import HttpLoad, WorkerReconciler  # noqa: PLC0415
 
@@ -215,8 +216,11 @@ def _reconcilers(
     if load is None:
         load = HttpLoad()
         stack.push_async_callback(load.close)
+    keys = ConsumerKeys(cluster, cache, evidence, clock)
+    stack.push_async_callback(keys.close)
+    routes = RouteReconciler(cluster, cache, evidence, clock, settings, consumer_keys=keys, **rollouts)
     return {
-        "Route": RouteReconciler(cluster, cache, evidence, clock, settings, **rollouts).reconcile,
+        "Route": routes.reconcile,
         "Backend": backends.reconcile,
         "Workers": WorkerReconciler(cluster, cache, load, clock, settings).reconcile,
     }

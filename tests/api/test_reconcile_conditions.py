@@ -290,11 +290,6 @@ CASES = {
     "aggregate": unsupported_rule(
         "n9", "rules[r].aggregate", aggregate={"strategy": "All", "backends": ["ok", "b-none"]}
     ),
-    "consumer key rotation": refused(
-        "n15",
-        "consumers[app].auth.apiKey.rotation",
-        consumers=consumer(apiKey={"secretRef": {"name": "s"}, "rotation": {"interval": "72h"}}),
-    ),
     "certificate missing": unresolved(
         "n12",
         "SecretNotFound",

@@ -29,7 +29,7 @@ class ConsumerKeyRotation(ApiModel):
     interval: Annotated[timedelta, DurationBounds("1m", "8760h")] = timedelta(hours=72)
     """Age at which a key is replaced."""
     overlap: Annotated[timedelta, DurationBounds("0s", "720h")] = timedelta(hours=1)
-    """How long the previous key stays valid."""
+    """How long the previous key stays valid after every gateway pod takes the new one."""
 
 
 class ConsumerAPIKey(ApiModel):
@@ -39,7 +39,8 @@ class ConsumerAPIKey(ApiModel):
     """Secret with the keys: the value under every name in it is valid, so that a key is replaced by adding
     the new one first."""
     rotation: ConsumerKeyRotation | None = None
-    """When the operator replaces the key; absent: never."""
+    """Has the operator make the key and replace it; absent: never. Clients use the one named `key`. The
+    operator makes the Secret; one that exists must have its labels (docs/rotation.md)."""
 
 
 class JWKS(ApiModel):

@@ -8,7 +8,6 @@ implemented, its line here goes.
 from collections.abc import Iterator
 
 from moltbot_operator.api.backend import ModelBackendSpec
-from moltbot_operator.api.consumer import Consumer
 from moltbot_operator.api.rotation import IssuerType
 from moltbot_operator.api.route import MoltBotRouteSpec
 from moltbot_operator.api.rule import Rule
@@ -30,9 +29,7 @@ def unsupported_backend(spec: ModelBackendSpec) -> list[str]:
 
 def unsupported_route(spec: MoltBotRouteSpec) -> list[str]:
     """Fields used by a route that are not implemented yet, as in `rules[tech].cache`."""
-    found = [field for rule in spec.rules for field in _of_rule(rule)]
-    found += [field for consumer in spec.consumers for field in _of_consumer(consumer)]
-    return found
+    return [field for rule in spec.rules for field in _of_rule(rule)]
 
 
 def _of_rule(rule: Rule) -> Iterator[str]:
@@ -48,9 +45,3 @@ def _of_rule(rule: Rule) -> Iterator[str]:
     ):
         if feature is not None:
             yield f"{at}.{name}"
-
-
-def _of_consumer(consumer: Consumer) -> Iterator[str]:
-    at = f"consumers[{consumer.name}]"
-    if consumer.auth.api_key is not None and consumer.auth.api_key.rotation is not None:
-        yield f"{at}.auth.apiKey.rotation"

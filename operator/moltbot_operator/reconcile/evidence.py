@@ -7,6 +7,7 @@ from pydantic.alias_generators import to_camel
 
 __all__ = [
     "AttemptsEvidence",
+    "ConsumerEvidence",
     "Evidence",
     "EvidenceReader",
     "EvidenceUnavailable",
@@ -42,6 +43,14 @@ class CredentialEvidence(_Said):
     """Of the value in use; see :mod:`moltbot_agent.evidence`."""
     held: Annotated[tuple[str, ...], Field(max_length=8)] = ()
     """Of the values that the pod has."""
+
+
+class ConsumerEvidence(_Said):
+    """Keys by which a consumer is let in."""
+
+    consumer: Annotated[str, Field(max_length=320)]
+    held: Annotated[tuple[str, ...], Field(max_length=1024)] = ()
+    """Their fingerprints; see :mod:`moltbot_agent.evidence`."""
 
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
@@ -88,6 +97,8 @@ class Evidence(_Said):
     """The configuration that the agent was given."""
     envoy: EnvoyEvidence
     credentials: tuple[CredentialEvidence, ...] = ()
+    consumers: tuple[ConsumerEvidence, ...] | None = None
+    """None from an agent that does not tell."""
     in_flight: int = 0
     attempts: tuple[AttemptsEvidence, ...] = ()
     requests: RequestsEvidence | None = None

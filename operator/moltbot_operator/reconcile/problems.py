@@ -144,6 +144,10 @@ def consumer_problem(
     """Why a consumer's keys can't be used; each key of its Secret is one."""
     secret = f"Secret {namespace}/{api_key.secret_ref.name}"
     whose = f"consumers[{name}].auth.apiKey"
+    if contents is None and api_key.rotation is not None:
+        return Problem(
+            Reason.SECRET_NOT_FOUND, f"{whose}: {secret} is being made; till then requests get 401."
+        )
     if contents is None:
         message = f"{whose} names {secret}, which does not exist: create it; until then requests get 401."
         return Problem(Reason.SECRET_NOT_FOUND, message)

@@ -45,6 +45,7 @@ from moltbot_operator.reconcile.measuring import Measurer
 from moltbot_operator.reconcile.observe import observe
 from moltbot_operator.reconcile.outside import Outside
 from moltbot_operator.reconcile.publish import Publisher
+from moltbot_operator.reconcile.rotation.consumers import ConsumerKeys
 from moltbot_operator.reconcile.serving import selected, serving
 from moltbot_operator.reconcile.spec_history import SpecHistory
 from moltbot_operator.reconcile.specs import BackendSpecs
@@ -94,11 +95,13 @@ class RouteReconciler:
         background: Background | None = None,
         observe_rollout: Callable[[State, Plan, datetime], None] = lambda *_: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        consumer_keys: ConsumerKeys | None = None,
     ) -> None:
         """`clock` gives the time with its zone; `compiler` is the compiler unless a test brings another.
 
         `ports`: the world outside, None where there is none; `background` asks it. `observe_rollout` is told
-        of the state before each step, the step, and the time; `sleep` is how measurements wait.
+        of the state before each step, the step, and the time; `sleep` is how measurements wait. Without
+        `consumer_keys` none is rotated.
         """
         self._sleep = sleep
         self._cluster = cluster
@@ -115,6 +118,7 @@ class RouteReconciler:
         self._ports = ports
         self._background = background or Background()
         self._observe_rollout = observe_rollout
+        self._consumer_keys = consumer_keys
         self._memories: dict[tuple[str, str], RouteMemory] = {}
 
     async def reconcile(self, key: Key) -> timedelta | None:
@@ -131,6 +135,7 @@ class RouteReconciler:
         memory = self._memory(manifest)
         owner = memory.owner
         wanted = await self._wanter.want(manifest, owner)
+        self._rotate(manifest, accepted=wanted.refused is None)
         desired = wanted.revision.name if wanted.revision else None
         state = recorded(manifest.get("status") or {})
         active = serving(self._cache, owner, manifest, state, {desired, *memory.rendered})
@@ -179,8 +184,19 @@ class RouteReconciler:
             memory = self._memories[place] = RouteMemory(Owner(*place, meta["uid"]))
         return memory
 
+    def _rotate(self, manifest: Manifest, *, accepted: bool) -> None:
+        """Have consumers' keys rotated, or not any more."""
+        if self._consumer_keys is None:
+            return
+        if accepted:
+            self._consumer_keys.ensure(manifest)
+        else:
+            self._consumer_keys.forget(manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+
     def _forget(self, key: Key) -> None:
         place = (key.namespace, key.name)
+        if self._consumer_keys is not None:
+            self._consumer_keys.forget(*place)
         self._memories.pop(place, None)
         self._wanter.forget(*place)
         self._carrier.forget(*place)

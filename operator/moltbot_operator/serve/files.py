@@ -66,6 +66,11 @@ class Manifests:
         namespace, chosen = self.chosen(route)
         # one machine has no previews to test: what `rollout` says of them means nothing there
         unsupported = [each for each in unsupported_route(chosen.spec) if not each.startswith("rollout.")]
+        unsupported += [
+            f"consumers[{each.name}].auth.apiKey.rotation on one machine"
+            for each in chosen.spec.consumers
+            if each.auth.api_key is not None and each.auth.api_key.rotation is not None
+        ]
         if unsupported:
             raise InvalidInput(
                 f"MoltBotRoute {namespace}/{chosen.metadata.name}: not supported yet: "

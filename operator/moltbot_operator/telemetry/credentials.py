@@ -6,13 +6,15 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+import orjson
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from pydantic import ValidationError
 
 from moltbot_operator.api import Rotation
+from moltbot_operator.constants import ANNOTATION_KEY
 from moltbot_operator.kube.cache import Cache
-from moltbot_operator.kube.kinds import MODEL_BACKEND
+from moltbot_operator.kube.kinds import MODEL_BACKEND, SECRET
 
 __all__ = ["CredentialsCollector", "Failures", "failures_of"]
 
@@ -77,10 +79,41 @@ class CredentialsCollector(Collector):
         for (backend_name, reason), count in sorted(failures_of(self._cache).counted.items()):
             failures.add_metric([backend_name, reason], count)
         yield from (age, interval, due, expires, attempts, failures)
+        yield from self._consumers(now)
+
+    def _consumers(self, now: datetime) -> Iterable[Metric]:
+        """Keys of consumers, by Secret."""
+        label = ["secret"]
+        age = GaugeMetricFamily("moltbot_consumer_key_age_seconds", "Since clients use the key", labels=label)
+        due = GaugeMetricFamily(
+            "moltbot_consumer_key_next_rotation_timestamp_seconds",
+            "When the next rotation is due",
+            labels=label,
+        )
+        found = sorted(
+            (f"{secret['metadata']['namespace']}/{secret['metadata']['name']}", secret)
+            for secret in self._cache.list(SECRET)
+            if ANNOTATION_KEY in (secret["metadata"].get("annotations") or {})
+        )
+        for name, secret in found[:MOST]:
+            state = _state(secret["metadata"]["annotations"][ANNOTATION_KEY])
+            if (rotated := _time(state.get("lastRotationTime"))) is not None:
+                age.add_metric([name], (now - rotated).total_seconds())
+            if (next_ := _time(state.get("nextRotationTime"))) is not None:
+                due.add_metric([name], next_.timestamp())
+        yield from (age, due)
 
 
 def _gauge(name: str, text: str) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, text, labels=["backend"])
+
+
+def _state(text: str) -> dict[str, Any]:
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _interval(rotation: dict[str, Any]) -> float:

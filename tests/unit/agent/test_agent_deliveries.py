@@ -152,7 +152,7 @@ def test_swap_in_the_middle_of_reading_takes_nobodys_key(gateway, run, monkeypat
     def swapped(_consumers):
         monkeypatch.setattr(module, "consumers_resource", real)
         gateway.secret("consumers/web", {"a": "key-a", "c": "key-c"})
-        return b"half of it", ["a problem that is not one"]
+        return b"half of it", ["a problem that is not one"], {}
 
     monkeypatch.setattr(module, "consumers_resource", swapped)
     gateway.secret("consumers/web", {"a": "key-a", "b": "key-x"})

@@ -6,6 +6,8 @@ import time
 
 from moltbot_provider import Provider
 
+from moltbot_agent.evidence import fingerprint
+
 BODY = {"model": "m", "messages": []}
 TOKEN = {"authorization": "Bearer evidence-token"}
 
@@ -51,6 +53,8 @@ async def test_start_to_served_request_and_hot_credentials(make_gateway, client,
 
                 gateway.secret("consumers/web", {"a": "consumer-key", "b": "second-key"})
                 await eventually(lambda: _is(client, gateway, 200, "second-key"), 5, "the new key")
+                both = sorted(fingerprint(b"evidence-token", key) for key in ("consumer-key", "second-key"))
+                assert (await evidence(client, gateway))["consumers"] == [{"consumer": "web", "held": both}]
                 gateway.secret("consumers/web", {"b": "second-key"})
                 await eventually(lambda: _is(client, gateway, 401), 5, "the key's end")
             seen = await evidence(client, gateway)

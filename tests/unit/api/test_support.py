@@ -104,7 +104,7 @@ def test_rules(rule: dict[str, object], found: list[str]) -> None:
                     },
                 ]
             },
-            ["consumers[b].auth.apiKey.rotation"],
+            [],
         ),
     ],
 )

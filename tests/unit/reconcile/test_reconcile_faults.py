@@ -271,10 +271,9 @@ def route(backend_name: str, rollout: Mapping[str, Any] = {}, **more: Any) -> di
 
 
 def to_come(manifest: dict[str, Any]) -> dict[str, Any]:
-    """The route with something that is validated and refused: keys of a consumer that shall be rotated."""
-    key = {"secretRef": {"name": "keys"}, "rotation": {}}
-    consumers = [{"name": "app", "auth": {"apiKey": key}, "backends": ["one"]}]
-    return {**manifest, "spec": {**manifest["spec"], "consumers": consumers}}
+    """The route with something that is validated and refused: batches."""
+    rules = [{**rule, "batch": {"window": "5ms"}} for rule in manifest["spec"]["rules"]]
+    return {**manifest, "spec": {**manifest["spec"], "rules": rules}}
 
 
 def served(server: Server) -> tuple[str, set[str]]:

@@ -32,8 +32,9 @@ from moltbot_operator.kube.cache import Cache
 from moltbot_operator.kube.kinds import MODEL_BACKEND, SECRET, Kind
 from moltbot_operator.reconcile.evidence import CredentialEvidence, EnvoyEvidence, Evidence
 from moltbot_operator.reconcile.references import references_of
-from moltbot_operator.reconcile.rotation.rotations import AT_ONCE, Rotations
+from moltbot_operator.reconcile.rotation.rotations import Rotations
 from moltbot_operator.reconcile.rotation.store import BackendStore
+from moltbot_operator.reconcile.rotation.tasks import AT_ONCE
 from moltbot_operator.rotation import Credential, Found, Reader
 from moltbot_operator.rotation.state import Mounted
 from moltbot_operator.telemetry.credentials import CredentialsCollector

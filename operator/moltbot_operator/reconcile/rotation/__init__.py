@@ -7,6 +7,7 @@
 `gateways`  evidence of all gateway pods of all routes that use the backend
 `policies`  what a spec asks for
 `opened`    the issuer, opened anew for each call
-`rotations` a task for each backend that has something to do
+`rotations` a rotation for each backend, `consumers` one for each consumer's Secret
+`tasks`     what runs them: a task for each that has something to do
 ==========  =================================================================
 """

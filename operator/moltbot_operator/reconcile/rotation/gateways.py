@@ -3,39 +3,28 @@
 A pod of any revision counts: of the active one, of one in preview, and of one that is being scaled down. Pods
 whose revision does not use the backend, or where no container has begun, have nothing to say. A pod that does
 not answer is one that may still use the old credential.
-
-The kubelet looks at its Secrets once a minute; a changed annotation on a pod makes it look at once.
 """
 
 import asyncio
 import hmac
 from base64 import b64decode
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from datetime import datetime
+from typing import Any, Literal
 
 from moltbot_agent.evidence import fingerprint
 from moltbot_operator.compile.credentials import ROTATED_KEY, ROTATED_NEXT, rotated_secret
 from moltbot_operator.compile.sources import BackendRef
 from moltbot_operator.compile.workloads import TOKEN_KEY, Owner
-from moltbot_operator.errors import NotFound
 from moltbot_operator.kube.cache import Cache
 from moltbot_operator.kube.cluster import Cluster, Manifest
 from moltbot_operator.kube.kinds import MOLTBOT_ROUTE, POD, SECRET
 from moltbot_operator.reconcile.evidence import EvidenceReader, EvidenceUnavailable
 from moltbot_operator.reconcile.references import references_of
 from moltbot_operator.reconcile.rotation.objects import encoded
+from moltbot_operator.reconcile.rotation.reminding import Reminder
 
-__all__ = ["ANNOTATION_SEEN", "RouteGateways"]
-
-ANNOTATION_SEEN: Final = "moltbot.io/credentials-written"
-"""On a gateway pod: changes when there is something new for the kubelet to fetch."""
-
-AGAIN: Final = timedelta(seconds=5)
-"""How soon the kubelet is reminded again."""
-
-MOST_REMINDED: Final = 1_000
-"""Pods that are remembered, of one backend; forgetting one costs a write."""
+__all__ = ["RouteGateways", "is_ready", "runs"]
 
 Question = Literal["holds", "uses", "uses only"]
 
@@ -51,12 +40,10 @@ class RouteGateways:
         clock: Callable[[], datetime],
         ref: BackendRef,
     ) -> None:
-        self._cluster = cluster
         self._cache = cache
         self._evidence = evidence
-        self._clock = clock
         self._ref = ref
-        self._reminded: dict[str, tuple[str, datetime]] = {}
+        self._reminder = Reminder(cluster, clock)
 
     async def ask(self, value: str, question: Question, *, urgent: bool) -> str:
         """See `moltbot_operator.rotation.driver.Gateways`."""
@@ -84,7 +71,7 @@ class RouteGateways:
         self, owner: Owner, pod: Manifest, token: str, value: str, question: Question, *, urgent: bool
     ) -> str:
         name = f"pod {owner.namespace}/{pod['metadata']['name']}"
-        if not _runs(pod) or (urgent and not _ready(pod)):
+        if not runs(pod) or (urgent and not is_ready(pod)):
             return ""
         if pod["metadata"].get("deletionTimestamp"):
             return (
@@ -113,22 +100,10 @@ class RouteGateways:
         data = (secret or {}).get("data") or {}
         if secret is None or encoded(value) not in {data.get(ROTATED_KEY), data.get(ROTATED_NEXT)}:
             return
-        meta, now = pod["metadata"], self._clock()
-        version = str(secret["metadata"].get("resourceVersion", ""))
-        before = self._reminded.get(meta["uid"])
-        if before is not None and before[0] == version and timedelta(0) <= now - before[1] < AGAIN:
-            return
-        if len(self._reminded) >= MOST_REMINDED:
-            self._reminded.clear()
-        self._reminded[meta["uid"]] = (version, now)
-        change = {"metadata": {"annotations": {ANNOTATION_SEEN: f"{version}-{int(now.timestamp())}"}}}
-        try:
-            await self._cluster.merge(POD, owner.namespace, meta["name"], change)
-        except NotFound:
-            self._reminded.pop(meta["uid"], None)
+        await self._reminder.remind(pod, secret)
 
 
-def _runs(pod: Manifest) -> bool:
+def runs(pod: Manifest) -> bool:
     """Whether Envoy may run in it: it has begun, and is not known to be down."""
     status: dict[str, Any] = pod.get("status") or {}
     if status.get("phase") in {"Succeeded", "Failed"} or not status.get("podIP"):
@@ -137,6 +112,7 @@ def _runs(pod: Manifest) -> bool:
     return not envoys or any("running" in (each.get("state") or {}) for each in envoys)
 
 
-def _ready(pod: Manifest) -> bool:
+def is_ready(pod: Manifest) -> bool:
+    """Whether it gets requests."""
     conditions = (pod.get("status") or {}).get("conditions") or []
     return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
