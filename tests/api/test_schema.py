@@ -20,7 +20,7 @@ from moltbot_operator.constants import API_VERSION
 pytestmark = pytest.mark.api
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
 
 Manifest = dict[str, Any]
 
