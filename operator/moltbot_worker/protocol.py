@@ -23,8 +23,8 @@ credentials.
 **Worker to worker listener.** Path, body and the client's headers as they came, and:
 
 =================  ======================================================================================
-`x-mb-worker-key`  as above; the listener refuses requests without it, by 403 with `x-mb-fault: key`, and
-                   trusts the others only with it
+`x-mb-worker-key`  as above; the listener refuses requests without it, by 401 or 403 that names no backend
+                   (`x-moltbot-backend`), and trusts the others only with it
 `x-mb-rule`        name of the rule
 `x-mb-consumer`    as it came; `moltbot-warm-up` for warm-up
 `x-mb-route`       the final route: its chain with all of its failover. Where the worker drew, it has written

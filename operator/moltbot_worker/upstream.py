@@ -33,6 +33,9 @@ _HOP: Final = frozenset(
 _ASKED: Final = _HOP | {b"accept-encoding", b"authorization", b"x-api-key", b"api-key", b"expect", b"cookie"}
 """Not sent on: the gateway puts in the provider's credential, and compressed answers can't be read."""
 
+_REFUSED: Final = frozenset({401, 403})
+"""Of the listener itself where no backend is named: it has another secret. Of a backend, its own affair."""
+
 
 def read_key(path: Path) -> bytes | None:
     """The shared secret; None where the file is missing or empty: then nothing is taken nor sent."""
@@ -146,7 +149,7 @@ class Upstream:
             return refusal(504, message, "backend_unavailable", kind="server_error")
         except (aiohttp.ClientError, OSError) as error:
             raise GatewayUnreachable(f"the worker listener did not answer: {type(error).__name__}") from error
-        if response.headers.get("x-mb-fault") == "key":
+        if response.status in _REFUSED and "x-moltbot-backend" not in response.headers:
             response.release()
             raise GatewayUnreachable("the worker listener has another secret")
         return Answer(response.status, _kept(response), _Body(response, request.rule.idle))

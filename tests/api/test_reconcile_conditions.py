@@ -58,16 +58,6 @@ def on_backend(
     return Case([*before, backend(NS, name, **spec)], type_, status, reason, says, also)
 
 
-def unsupported_rule(name: str, says: str, **more: Any) -> Case:
-    return refused(name, says, rules=[rule("r", "ok", **more)])
-
-
-def refused(name: str, says: str, rules: list[Manifest] | None = None, **spec: Any) -> Case:
-    manifest = route(NS, name, rules or [rule("r", "ok")], **spec)
-    also = {"Ready": "False", "Stalled": "True"}
-    return Case([manifest], "Accepted", "False", "NotSupportedYet", says, also)
-
-
 def unresolved(
     name: str, reason: str, says: str, rules: list[Manifest], *before: Manifest, **spec: Any
 ) -> Case:
@@ -280,15 +270,6 @@ CASES = {
         backend(NS, "to-r14", endpoint={"url": "http://r14.conditions.svc.cluster.local/v1"}),
         backend(NS, "to-r13", endpoint={"service": {"name": "r13-preview", "port": 80}}),
         route(NS, "r14", [rule("r", "to-r13")]),
-    ),
-    # what this version does not do
-    "stream guard": unsupported_rule(
-        "n3", "rules[r].failover.stream", failover={"stream": {"firstToken": "10s"}}
-    ),
-    "batch": unsupported_rule("n7", "rules[r].batch", batch={"window": "5ms"}),
-    "async": unsupported_rule("n8", "rules[r].async", **{"async": {"queue": "default"}}),
-    "aggregate": unsupported_rule(
-        "n9", "rules[r].aggregate", aggregate={"strategy": "All", "backends": ["ok", "b-none"]}
     ),
     "certificate missing": unresolved(
         "n12",

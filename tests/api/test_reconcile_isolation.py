@@ -68,7 +68,6 @@ async def test_a_deleted_secret_shows_on_backend_and_route_and_heals(bench: Benc
 
 async def test_bad_routes_stop_nobody_else(bench: Bench) -> None:
     bad = [
-        route(bench.namespace, "bad-feature", [rule("all", "pro", batch={})]),
         route(bench.namespace, "bad-backend", [rule("all", "nowhere")], consumers=anyone("nowhere")),
         route(
             bench.namespace,
@@ -84,7 +83,6 @@ async def test_bad_routes_stop_nobody_else(bench: Bench) -> None:
         ),
     ]
     await bench.apply(backend(bench.namespace, "pro"), *bad)
-    await bench.wait_route("bad-feature", "Accepted", "False", reason="NotSupportedYet")
     await bench.wait_route("bad-backend", "ResolvedRefs", "False", reason="BackendNotFound")
     await bench.wait_route("bad-pods", "Stalled", "True", reason="ApplyRejected", says="nodeSelektor")
     await bench.wait_route("bad-list", "Accepted", "False", reason="CompileFailed", says="containers")

@@ -133,11 +133,12 @@ async def test_a_spec_that_is_refused_never_replaces_the_active_revision(bench: 
     await bench.apply(backend(bench.namespace, "pro"), manifest)
     active = (await bench.settled("assistant"))["status"]["revision"]["active"]
 
-    refused = route(bench.namespace, "assistant", [rule("all", "pro", batch={})], consumers=anyone("pro"))
+    wrong = {"podTemplate": {"spec": {"containers": "envoy"}}}
+    refused = route(bench.namespace, "assistant", [rule("all", "pro")], gateway=wrong)
     await bench.apply(refused)
-    await bench.wait_route("assistant", "Accepted", "False", reason="NotSupportedYet", says="batch")
+    await bench.wait_route("assistant", "Accepted", "False", reason="CompileFailed", says="containers")
     await bench.wait_route("assistant", "Ready", "False", says=f"Revision {active} goes on serving")
-    await bench.wait_route("assistant", "Stalled", "True", reason="NotSupportedYet")
+    await bench.wait_route("assistant", "Stalled", "True", reason="CompileFailed")
     await bench.wait_route("assistant", "Programmed", "True")
     assert await selected(bench) == active
     assert await bench.get(DEPLOYMENT, f"assistant-gw-{active}")

@@ -146,7 +146,7 @@ from moltbot_operator.api.rule import (
     Rule,
     Selection,
 )
-from moltbot_operator.api.support import unsupported_backend, unsupported_route
+from moltbot_operator.api.support import unsupported_backend
 from moltbot_operator.api.traffic import CircuitBreaker, Limits, Timeouts
 from moltbot_operator.api.worker import (
     Autoscaling,
@@ -306,5 +306,4 @@ __all__ = [
     "read_manifests",
     "resolve_endpoint",
     "unsupported_backend",
-    "unsupported_route",
 ]

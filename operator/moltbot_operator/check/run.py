@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from moltbot_operator.api import MoltBotRoute, unsupported_backend, unsupported_route
+from moltbot_operator.api import MoltBotRoute, unsupported_backend
 from moltbot_operator.check.envoy import validated
 from moltbot_operator.check.findings import Finding, Level
 from moltbot_operator.check.reading import Placed, Read, manifests, read_file
@@ -106,11 +106,6 @@ def _routes(
 def _route(
     route: Placed, placed: Sequence[Placed], held: Manifests, sources: Sources, *, envoy: bool
 ) -> Iterator[Finding]:
-    unsupported = unsupported_route(route.manifest.spec)  # type: ignore[arg-type]  # it is a route's
-    for name in unsupported:
-        yield _unsupported(route, name)
-    if unsupported:
-        return
     given = sources(held, route.name)
     planned = plan(given)
     problems = [each.problem for each in planned.reports if each.problem is not None]

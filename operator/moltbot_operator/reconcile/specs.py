@@ -8,7 +8,6 @@ from pydantic import ValidationError
 
 from moltbot_operator.api import ModelBackendSpec, MoltBotRouteSpec
 from moltbot_operator.api import unsupported_backend as _unsupported_backend
-from moltbot_operator.api import unsupported_route as _unsupported_route
 from moltbot_operator.compile.sources import Problem
 from moltbot_operator.conditions import Reason
 from moltbot_operator.kube.cluster import Manifest
@@ -57,7 +56,7 @@ class RouteSpecs(_Specs[MoltBotRouteSpec]):
             parsed = MoltBotRouteSpec.model_validate(spec)
         except ValidationError as error:
             return Parsed(None, _invalid(error))
-        return Parsed(parsed, unsupported(_unsupported_route(parsed)))
+        return Parsed(parsed)
 
 
 class BackendSpecs(_Specs[ModelBackendSpec]):

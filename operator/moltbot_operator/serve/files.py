@@ -20,7 +20,6 @@ from moltbot_operator.api import (
     MoltBotRoute,
     parse_manifest,
     unsupported_backend,
-    unsupported_route,
 )
 from moltbot_operator.compile import BackendRef, BackendSource, ConsumerSource, Files, Problem, RouteSources
 from moltbot_operator.compile.credentials import MANAGED_KEY, managed_secret, secret_ref
@@ -64,9 +63,7 @@ class Manifests:
         `endpoints` maps backends (`name` or `namespace/name`) to URLs that replace their own.
         """
         namespace, chosen = self.chosen(route)
-        # one machine has no previews to test: what `rollout` says of them means nothing there
-        unsupported = [each for each in unsupported_route(chosen.spec) if not each.startswith("rollout.")]
-        unsupported += [
+        unsupported = [
             f"consumers[{each.name}].auth.apiKey.rotation on one machine"
             for each in chosen.spec.consumers
             if each.auth.api_key is not None and each.auth.api_key.rotation is not None

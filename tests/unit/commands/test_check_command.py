@@ -46,15 +46,11 @@ def test_warnings_are_errors_only_if_one_says_so(moltbot, tmp_path):
     assert moltbot("check", file, "--strict", "--no-envoy")[0] == 1
 
 
-ANYONE = "auth: {anonymous: {}}"
-ROTATED = "auth: {apiKey: {secretRef: {name: k}, rotation: {}}}"
-
 WRONG = [
     (("backend: a}]", "bakend: a}]"), "7:19", "Unsupported field: remove it or correct its name"),
     (("provider: Custom", "provider: Custm"), "16:8", "spec.provider"),
     (("{backend: a}]\n  - name: late", "{backend: gone}]\n  - name: late"), "6:5", "create it"),
     (("rules:", "rules: ["), "6:3", "this is no YAML"),
-    ((ANYONE, ROTATED), "11:58", "not supported yet: remove it"),
     (("v1alpha1", "v1"), "1:1", "write apiVersion: moltbot.io/v1alpha1"),
     ((ROUTE, "a: 1\n"), "1:1", "write objects with apiVersion"),
     ((ROUTE, ROUTE + "---\n" + ROUTE), "20:12", "given twice"),

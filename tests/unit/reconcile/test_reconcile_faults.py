@@ -270,10 +270,10 @@ def route(backend_name: str, rollout: Mapping[str, Any] = {}, **more: Any) -> di
     }
 
 
-def to_come(manifest: dict[str, Any]) -> dict[str, Any]:
-    """The route with something that is validated and refused: batches."""
-    rules = [{**rule, "batch": {"window": "5ms"}} for rule in manifest["spec"]["rules"]]
-    return {**manifest, "spec": {**manifest["spec"], "rules": rules}}
+def refused_spec(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The route with something that is refused: a pod template with a list that is none."""
+    gateway = {**manifest["spec"].get("gateway", {}), "podTemplate": {"spec": {"containers": "envoy"}}}
+    return {**manifest, "spec": {**manifest["spec"], "gateway": gateway}}
 
 
 def served(server: Server) -> tuple[str, set[str]]:
@@ -357,7 +357,7 @@ def test_a_refused_spec_keeps_the_active_revision_through_a_restart() -> None:
     async def refused() -> tuple[str, Server]:
         server = await run({}, [route("one")])
         revision, _ = served(server)
-        server.put(to_come(route("one")))
+        server.put(refused_spec(route("one")))
         await settle(server, lambda _: "", Operator(server))
         return revision, server
 

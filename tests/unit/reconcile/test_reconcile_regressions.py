@@ -12,11 +12,11 @@ from test_reconcile_faults import (
     Operator,
     Server,
     backend,
+    refused_spec,
     route,
     run,
     served,
     settle,
-    to_come,
 )
 
 from moltbot_operator.constants import LABEL_REVISION
@@ -92,7 +92,7 @@ async def test_a_deleted_deployment_of_what_serves_comes_back_while_another_spec
     refused: bool,
 ) -> None:
     server, operator, old = await serving_one()
-    server.put(to_come(route("one")) if refused else route("two"))
+    server.put(refused_spec(route("one")) if refused else route("two"))
     await steps(operator, 6)
     del server.objects[DEPLOYMENT, NS, f"assistant-gw-{old}"]
     await steps(operator, 6)
@@ -230,7 +230,7 @@ async def lent(*others: dict[str, Any]) -> tuple[Server, Operator, dict[str, Any
 async def test_a_credential_rotated_after_consent_was_withdrawn_does_not_reach_a_refused_route() -> None:
     server, operator, spec = await lent()
     assert copied(server) == [keys(a="A")["data"]]
-    server.put(to_come(deepcopy(spec)))
+    server.put(refused_spec(deepcopy(spec)))
     await settle(server, lambda _: "", operator)
     server.put(foreign("x", "a", "Same"))
     server.put(keys(a="rotated"))

@@ -56,7 +56,7 @@ class Listener:
         body = await request.read()
         self.seen.append((dict(request.headers), body))
         if request.headers.get("x-mb-worker-key") != self.key:
-            return web.Response(status=403, headers={"x-mb-fault": "key"})
+            return web.Response(status=401)
         await self.gate.wait()
         backend = request.headers.get("x-mb-backend")
         chain = [backend] if backend else self.chains[request.headers["x-mb-route"]]

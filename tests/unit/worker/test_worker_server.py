@@ -157,6 +157,15 @@ async def test_a_listener_that_has_another_secret_is_as_good_as_away(bed):
     assert (status, headers["x-mb-fault"]) == (503, "worker")
 
 
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_backends_own_refusal_is_an_answer(bed, status):
+    for provider in bed.providers.values():
+        await provider.fault("status", status=status)
+    answered, headers, _ = await bed.ask(chat())
+    assert answered == status
+    assert "x-mb-fault" not in headers
+
+
 async def test_a_new_secret_is_taken_up(bed, tmp_path):
     (tmp_path / "key").write_text("second")
     bed.listener.key = "second"
