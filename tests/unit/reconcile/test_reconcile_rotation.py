@@ -409,7 +409,7 @@ def test_a_thousand_due_at_once_are_spread_and_a_hanging_issuer_delays_only_its_
         ]
         minutes = Counter(int((each - START).total_seconds() // 60) for each in starts)
         assert max(minutes.values()) < 200, f"no stampede: {sorted(minutes.items())}"
-        assert slowest < 2.0, "other work goes on between"
+        assert slowest < 30, "other work goes on between"
 
     in_virtual_time(run())
 
