@@ -63,16 +63,6 @@ class Manifests:
         `endpoints` maps backends (`name` or `namespace/name`) to URLs that replace their own.
         """
         namespace, chosen = self.chosen(route)
-        unsupported = [
-            f"consumers[{each.name}].auth.apiKey.rotation on one machine"
-            for each in chosen.spec.consumers
-            if each.auth.api_key is not None and each.auth.api_key.rotation is not None
-        ]
-        if unsupported:
-            raise InvalidInput(
-                f"MoltBotRoute {namespace}/{chosen.metadata.name}: not supported yet: "
-                f"{', '.join(unsupported)}; remove these fields"
-            )
         elsewhere = {BackendRef.parse(name, namespace): url for name, url in endpoints.items()}
         unknown = sorted(str(ref) for ref in elsewhere if ref not in self.backends)
         if unknown:
@@ -93,6 +83,20 @@ class Manifests:
             },
             files=files,
         )
+
+    def require_served(self, route: str | None) -> None:
+        """InvalidInput where the route asks for what only a cluster does."""
+        namespace, chosen = self.chosen(route)
+        rotated = [
+            f"consumers[{each.name}].auth.apiKey.rotation"
+            for each in chosen.spec.consumers
+            if each.auth.api_key is not None and each.auth.api_key.rotation is not None
+        ]
+        if rotated:
+            raise InvalidInput(
+                f"MoltBotRoute {namespace}/{chosen.metadata.name}: not supported yet on one machine: "
+                f"{', '.join(rotated)}; remove these fields"
+            )
 
     def make_keys(self, folder: Path) -> dict[BackendRef, Path]:
         """Take in the managed signing keys, which are kept in `folder`; the file with each one's JWKS."""

@@ -36,6 +36,7 @@ async def gateway(
     with tempfile.TemporaryDirectory(prefix="moltbot-") as name:
         folder = Path(name)
         ports = free_ports(address, port)
+        manifests.require_served(route)
         jwks = manifests.make_keys(keys or default_folder())
         compiled = compile_route(
             manifests.sources(route, endpoints or {}, files_in(folder, address, ports, access_log))
