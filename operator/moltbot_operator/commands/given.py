@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FileArguments", "RouteOption", "assumed", "expanded", "manifests"]
 
-_ELSEWHERE: Final = frozenset({"SecretNotFound", "ConfigMapNotFound"})
+_ISSUED: Final = "CredentialNotIssued"
+
+_ELSEWHERE: Final = frozenset({"SecretNotFound", "ConfigMapNotFound", _ISSUED})
 """What is usually not kept with manifests, and so taken as present."""
 
 _SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
@@ -85,7 +87,9 @@ def assumed(
     found += [each.problem for each in sources.consumers.values()]
     absent = {each: None for each in found if each is not None and each.reason in _ELSEWHERE}
     backends = {
-        ref: replace(each, problem=None) if each.problem in absent else each
+        ref: replace(each, problem=None, rotated=each.rotated or each.problem.reason == _ISSUED)
+        if each.problem is not None and each.problem in absent
+        else each
         for ref, each in sources.backends.items()
     }
     consumers = {

@@ -7,6 +7,7 @@ Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/config/listener/v3/l
 """
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,16 +51,7 @@ class Door:
         envoy["node"]["metadata"]["revision"] = revision
         agent = compiled.agent.model_copy(update={"revision": revision})
         parts = pack(agent, envoy)
-        return CompiledRoute(
-            revision=revision,
-            agent=agent,
-            envoy=envoy,
-            parts=parts,
-            mounts=compiled.mounts,
-            rules=compiled.rules,
-            backends=compiled.backends,
-            warnings=compiled.warnings,
-        )
+        return replace(compiled, revision=revision, agent=agent, envoy=envoy, parts=parts)
 
     def shut(self) -> None:
         """Before Envoy starts: listen on the revision's own port alone."""

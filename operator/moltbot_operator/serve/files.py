@@ -16,6 +16,7 @@ from moltbot_operator.api import (
     AllowedNamespaces,
     Consumer,
     Endpoint,
+    IssuerType,
     ModelBackend,
     MoltBotRoute,
     parse_manifest,
@@ -43,6 +44,23 @@ class Manifests:
     backends: dict[BackendRef, ModelBackend] = field(default_factory=dict)
     data: dict[tuple[DataKind, str, str], dict[str, bytes]] = field(default_factory=dict)
     """Values of Secrets and ConfigMaps, by kind, namespace and name."""
+    rotated: set[BackendRef] = field(default_factory=set)
+    """Backends whose credential a rotation has taken over: what they are sent is in a Secret of its own."""
+
+    def rotating(self, route: str | None) -> set[BackendRef]:
+        """Backends of the route whose credential is to be rotated here."""
+        namespace, chosen = self.chosen(route)
+        names = {
+            name
+            for rule in chosen.spec.rules
+            for name in (*(candidate.backend for candidate in rule.candidates), *rule.fallback)
+        }
+        used = {BackendRef.parse(name, namespace) for name in names}
+        return {
+            ref
+            for ref in used & self.backends.keys()
+            if (spec := self.backends[ref].spec).rotation is not None and not unsupported_backend(spec)
+        }
 
     def chosen(self, name: str | None) -> tuple[str, MoltBotRoute]:
         """Namespace and object of the route to serve; InvalidInput where it is not clear which."""
@@ -103,9 +121,12 @@ class Manifests:
         published = {}
         for ref, backend in self.backends.items():
             algorithm = _managed(backend)
-            if algorithm is not None and backend.spec.rotation is None:
-                from moltbot_operator.serve.keys import managed_key  # noqa: PLC0415 - few need it
+            if algorithm is not None:
+                from moltbot_operator.serve.keys import key_files, managed_key  # noqa: PLC0415 - few need it
 
+                if ref in self.rotated:
+                    published[ref] = key_files(folder, ref, algorithm)[1]
+                    continue
                 pem, published[ref] = managed_key(folder, ref, algorithm)
                 self.data["Secret", ref.namespace, managed_secret(ref.name, algorithm)] = {MANAGED_KEY: pem}
         return published
@@ -120,12 +141,10 @@ class Manifests:
                 spec = spec.model_copy(update={"endpoint": Endpoint(url=url, tls=tls)})
             except ValidationError as error:
                 raise InvalidInput(f"--endpoint {ref.name}={url}: {error.errors()[0]['msg']}") from error
-        return BackendSource(ref, spec, self._problem(ref, backend, namespace))
+        return BackendSource(ref, spec, self._problem(ref, backend, namespace), ref in self.rotated)
 
     def _problem(self, ref: BackendRef, backend: ModelBackend, namespace: str) -> Problem | None:
         unsupported = unsupported_backend(backend.spec)
-        if backend.spec.rotation is not None:
-            unsupported = [*unsupported, "rotation on one machine"]
         if unsupported:
             return Problem(
                 "NotSupportedYet", f"ModelBackend {ref}: not supported yet: {', '.join(unsupported)}"
@@ -137,9 +156,16 @@ class Manifests:
                 f"ModelBackend {ref} does not allow routes of namespace {namespace}: set its "
                 "spec.allowedRoutes.namespaces",
             )
-        if _managed(backend) is not None:
-            return None  # made when it serves
+        if _managed(backend) is not None or ref in self.rotated:
+            return None  # made when it serves, or here already
         used = secret_ref(ref.name, backend.spec)
+        rotation = backend.spec.rotation
+        if rotation is not None and rotation.issuer.type is not IssuerType.EXTERNAL:
+            given = None if used is None else self.data.get(("Secret", ref.namespace, used.name))
+            if given is None:
+                return Problem(
+                    "CredentialNotIssued", f"ModelBackend {ref}: its first credential is being issued"
+                )
         return None if used is None else self._missing_secret(ref.namespace, used.name, used.key)
 
     def _consumer_problem(self, namespace: str, consumer: Consumer) -> Problem | None:

@@ -3,13 +3,15 @@
 ==============  ==========================================================================================
 `GET /metrics`  the active revision's, as a gateway pod has them, and the server's own
 `GET /healthz`  200 while it serves
-`GET /status`   JSON: route, revision, files, address, and why changed files are not served (`failure`)
+`GET /status`   JSON: route, revision, files, address, why changed files are not served (`failure`), and
+                how the rotation of each credential stands (`credentials`)
 ==============  ==========================================================================================
 
 =====================================  ========  ========================================================
 `moltbot_serve_reloads_total`          outcome   changes of files: `success`, `failure`, `unchanged`
 `moltbot_serve_files_refused`          -         1 while the files hold what can't be served
 `moltbot_serve_draining_revisions`     -         old revisions that still have requests
+`moltbot_credential_*`, `_rotation_*`  backend   as the operator's; see docs/rotation.md
 =====================================  ========  ========================================================
 """
 
@@ -23,6 +25,7 @@ import orjson
 
 from moltbot_operator.errors import InvalidInput
 from moltbot_operator.serve.ports import LOOPBACK, free_port, require_free
+from moltbot_operator.serve.rotation.shown import exposed, shown
 from moltbot_operator.serve.server import Server
 
 if TYPE_CHECKING:
@@ -112,8 +115,14 @@ def _own(server: Server) -> str:
         "# HELP moltbot_serve_draining_revisions Old revisions that still have requests",
         "# TYPE moltbot_serve_draining_revisions gauge",
         f"moltbot_serve_draining_revisions {server.draining}",
+        *(exposed(server.rotations) if server.rotations is not None else ()),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _rotations(server: Server) -> dict[str, object]:
+    known = {} if server.rotations is None else server.rotations.all
+    return {str(ref): shown(each) for ref, each in sorted(known.items())}
 
 
 def _status(server: Server) -> dict[str, object]:
@@ -125,6 +134,7 @@ def _status(server: Server) -> dict[str, object]:
         "files": [str(path.absolute()) for path in server.options.files],
         "failure": server.failure,
         "draining": server.draining,
+        "credentials": _rotations(server),
     }
 
 

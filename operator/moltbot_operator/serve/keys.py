@@ -10,7 +10,7 @@ from moltbot_agent.sources import Unusable
 from moltbot_operator.compile import BackendRef
 from moltbot_operator.errors import InvalidInput
 
-__all__ = ["default_folder", "managed_key"]
+__all__ = ["default_folder", "key_files", "managed_key"]
 
 
 def default_folder() -> Path:
@@ -24,13 +24,18 @@ def default_folder() -> Path:
     return Path(state, "moltbot", "keys")
 
 
+def key_files(folder: Path, ref: BackendRef, algorithm: str) -> tuple[Path, Path]:
+    """Where a backend's private key and its JWKS are."""
+    stem = f"{ref.namespace}_{ref.name}_{algorithm.lower()}"
+    return folder / f"{stem}.pem", folder / f"{stem}.jwks.json"
+
+
 def managed_key(folder: Path, ref: BackendRef, algorithm: str) -> tuple[bytes, Path]:
     """The backend's private key in PEM, made if there is none, and the file with its JWKS.
 
     InvalidInput where the folder can't be used or holds another kind of key under that name.
     """
-    stem = f"{ref.namespace}_{ref.name}_{algorithm.lower()}"
-    private, public = folder / f"{stem}.pem", folder / f"{stem}.jwks.json"
+    private, public = key_files(folder, ref, algorithm)
     try:
         if not private.exists():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from typing import Any, Final
 from moltbot_agent.admin import Admin
 from moltbot_agent.draining import DrainOutcome, DrainPlan, drain
 from moltbot_agent.errors import AdminUnavailable
-from moltbot_operator.compile import CompiledRoute, Files, compile_route
+from moltbot_operator.compile import CompiledRoute, Files, RouteSources, compile_route
 from moltbot_operator.compile.envoy import names
 from moltbot_operator.errors import EnvoyRejected
 from moltbot_operator.serve.decision import Identity, identify
@@ -26,7 +26,7 @@ from moltbot_operator.serve.options import Options
 from moltbot_operator.serve.ports import LOOPBACK, free_ports
 from moltbot_operator.serve.state import Home
 
-__all__ = ["Revision", "Wanted", "drained", "launch", "reports", "takes_port", "wanted"]
+__all__ = ["Revision", "Wanted", "drained", "evidence_of", "launch", "reports", "takes_port", "wanted"]
 
 _OPENED: Final = timedelta(seconds=15)
 """How long Envoy may take to listen on the public port."""
@@ -40,6 +40,7 @@ class Wanted:
     """What the files ask for."""
 
     manifests: Manifests
+    sources: RouteSources
     jwks: dict[Any, Path]
     compiled: CompiledRoute
     """For a pod's files: its mounts and reports are those of every launch."""
@@ -60,8 +61,9 @@ def wanted(manifests: Manifests, options: Options) -> Wanted:
     """InvalidInput for what can't be served, CompileError for what can't be compiled."""
     manifests.require_served(options.route)
     jwks = manifests.make_keys(options.keys or default_folder())
-    compiled = compile_route(manifests.sources(options.route, options.endpoints, Files(loopback=True)))
-    return Wanted(manifests, jwks, compiled, identify(compiled, manifests))
+    sources = manifests.sources(options.route, options.endpoints, Files(loopback=True))
+    compiled = compile_route(sources)
+    return Wanted(manifests, sources, jwks, compiled, identify(compiled, manifests))
 
 
 async def launch(
@@ -113,7 +115,7 @@ async def _launch(
 
 async def reports(revision: Revision) -> None:
     """EnvoyRejected unless the agent tells that Envoy runs exactly this revision."""
-    found = await asyncio.to_thread(_evidence, revision.gateway)
+    found = await asyncio.to_thread(evidence_of, revision.gateway)
     if not found["envoy"]["live"] or found["envoy"]["revision"] != revision.identity.revision:
         raise EnvoyRejected(
             f"Envoy reports revision {found['envoy']['revision']} instead of {revision.identity.revision}"
@@ -160,7 +162,8 @@ async def _listening(gateway: Gateway) -> None:
 _REJECTED: Final = "^listener_manager.lds.update_rejected$"
 
 
-def _evidence(gateway: Gateway) -> dict[str, Any]:
+def evidence_of(gateway: Gateway) -> dict[str, Any]:
+    """What the agent tells (moltbot_agent.evidence); blocks. EnvoyRejected where it does not."""
     connection = http.client.HTTPConnection(LOOPBACK, gateway.ports.evidence, timeout=10)
     try:
         connection.request("GET", "/evidence", headers={"authorization": f"Bearer {gateway.evidence_token}"})

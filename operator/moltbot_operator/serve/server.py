@@ -16,20 +16,33 @@ import logging
 import threading
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from moltbot_operator.compile import Mount
+from moltbot_operator.compile import BackendRef, Mount
+from moltbot_operator.compile.credentials import rotated_secret
 from moltbot_operator.errors import MoltBotError
 from moltbot_operator.serve.decision import Change, decide
 from moltbot_operator.serve.files import Manifests, read
+from moltbot_operator.serve.keys import default_folder
 from moltbot_operator.serve.layout import write_mounts
 from moltbot_operator.serve.options import Options
 from moltbot_operator.serve.ports import free_ports
-from moltbot_operator.serve.revision import Revision, drained, launch, reports, takes_port, wanted
+from moltbot_operator.serve.revision import (
+    Revision,
+    Wanted,
+    drained,
+    launch,
+    reports,
+    takes_port,
+    wanted,
+)
 from moltbot_operator.serve.state import Home, default_state
 from moltbot_operator.serve.steer import listening, steer
 from moltbot_operator.serve.watch import signature
 from moltbot_operator.serve.words import Words
+
+if TYPE_CHECKING:
+    from moltbot_operator.serve.rotation.rotations import Rotations
 
 __all__ = ["Server", "serving"]
 
@@ -65,7 +78,12 @@ class Server:
         self._words = words
         self._number = 0
         self._active: Revision | None = None
-        self._leaving: dict[asyncio.Task[None], threading.Event] = {}
+        self._leaving: dict[asyncio.Task[None], tuple[Revision, threading.Event]] = {}
+        self._settled = asyncio.Lock()
+        """Held while a revision is being made: it may have begun with credentials that are older by now."""
+        self._served_rotated: set[BackendRef] = set()
+        self.rotations: Rotations | None = None
+        """None until a backend's credential is rotated."""
         self._asked = asyncio.Event()
         self._read = signature(options.files)
         """Of the files as they were before they were read last."""
@@ -88,9 +106,10 @@ class Server:
 
     async def start(self) -> None:
         """Serve the first revision. Everything as in :func:`moltbot_operator.serve.launch.launched`."""
-        asked = wanted(read(self.options.files), self.options)
+        asked = self._wanted()
         self._active = await launch(asked, self.options, self.home, self._next(), self.port, opened=True)
         self._tell(self._active)
+        self._rotate(asked)
 
     async def keep(self) -> None:
         """Take over changes until cancelled."""
@@ -122,7 +141,9 @@ class Server:
 
     async def stop(self, hurry: threading.Event) -> None:
         """Let requests finish, then end everything; `hurry` ends it at once."""
-        for task, event in self._leaving.items():
+        if self.rotations is not None:
+            await self.rotations.close()
+        for task, (_, event) in self._leaving.items():
             event.set()
             task.cancel()
         await asyncio.gather(*self._leaving, return_exceptions=True)
@@ -134,7 +155,56 @@ class Server:
             await self._active.stack.aclose()
 
     async def _take_over(self) -> bool:
-        asked = wanted(read(self.options.files), self.options)
+        async with self._settled:
+            asked = self._wanted()
+            changed = await self._change(asked)
+        self._rotate(asked)
+        return changed
+
+    def _wanted(self) -> Wanted:
+        manifests = read(self.options.files)
+        rotating = manifests.rotating(self.options.route)
+        if rotating and self.rotations is None:
+            from moltbot_operator.serve.rotation.around import RevisionGateways  # noqa: PLC0415 - few need it
+            from moltbot_operator.serve.rotation.rotations import Rotations  # noqa: PLC0415
+
+            gateways = RevisionGateways(
+                lambda: self.active, lambda: [each for each, _ in self._leaving.values()], self._settled
+            )
+            folder = self.options.keys or default_folder()
+            self.rotations = Rotations(folder, self._words, gateways, self._credential_changed)
+        if self.rotations is not None:
+            self.rotations.fill(manifests, rotating)
+        return wanted(manifests, self.options)
+
+    def _rotate(self, asked: Wanted) -> None:
+        """What was asked for is served: rotate its credentials from now on."""
+        self._served_rotated = asked.manifests.rotated
+        if self.rotations is not None:
+            self.rotations.serve(asked.manifests, asked.sources, asked.manifests.rotating(self.options.route))
+
+    async def _credential_changed(self, ref: BackendRef) -> None:
+        """Give every revision the credential as it is stored; the first one makes a revision of its own."""
+        if self.rotations is None:
+            return
+        async with self._settled:
+            manifests = Manifests()
+            self.rotations.fill(manifests, {ref})
+            if ref not in manifests.rotated:
+                return
+            for revision in (self.active, *(each for each, _ in self._leaving.values())):
+                mine = tuple(
+                    mount
+                    for mount in revision.gateway.compiled.mounts
+                    if mount.purpose == "credential"
+                    and (mount.namespace, mount.name) == (ref.namespace, rotated_secret(ref.name))
+                )
+                if mine and revision.gateway.folder.exists():
+                    write_mounts(revision.gateway.folder, mine, manifests)
+        if ref not in self._served_rotated:
+            self.reload()
+
+    async def _change(self, asked: Wanted) -> bool:
         active = self.active
         if decide(active.identity, asked.identity) is Change.VALUES:
             return self._write_values(active, asked.manifests, asked.compiled.mounts)
@@ -162,7 +232,7 @@ class Server:
     def _leave(self, old: Revision) -> None:
         event = threading.Event()
         task = asyncio.create_task(self._drain(old, event))
-        self._leaving[task] = event
+        self._leaving[task] = (old, event)
         task.add_done_callback(self._leaving.pop)
 
     async def _drain(self, old: Revision, event: threading.Event) -> None:

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moltbot_operator.api.backend_status import CredentialStatus
-from moltbot_operator.reconcile.rotation.status import read_state, written_state
 from moltbot_operator.rotation.state import Phase, State
+from moltbot_operator.rotation.status import read_state, written_state
 
 TIMES = st.none() | st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 NAMES = st.none() | st.from_regex(r"[a-z0-9-]{1,20}", fullmatch=True)

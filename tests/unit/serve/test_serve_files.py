@@ -146,8 +146,20 @@ def rotated_keys():
 def test_what_is_not_supported_yet(given):
     with pytest.raises(InvalidInput, match="not supported yet"):
         sources(given(route(consumers=[rotated_keys()]), backend("a")))
-    rotated = backend("a", auth=keyed(), rotation={"issuer": {"type": "External"}})
-    assert problem(given(route(), rotated)) == "NotSupportedYet"
+
+
+def test_a_rotated_credential_begins_with_the_one_in_the_files_or_is_issued(given):
+    external = backend("a", auth=keyed(), rotation={"issuer": {"type": "External"}})
+    assert problem(given(route(), external)) == "SecretNotFound"
+    webhook = {"preset": "LiteLLM", "url": "http://127.0.0.1:1", "secretRef": {"name": "s", "key": "k"}}
+    made = backend("a", auth=keyed(), rotation={"issuer": {"type": "Webhook", "webhook": webhook}})
+    assert problem(given(route(), made)) == "CredentialNotIssued"
+    manifests = given(route(), made)
+    ref = next(iter(manifests.backends))
+    assert manifests.rotating(None) == {ref}
+    manifests.rotated.add(ref)
+    assert problem(manifests) is None
+    assert sources(manifests).backends[ref].rotated
 
 
 def test_missing_credentials(given):

@@ -33,9 +33,9 @@ from moltbot_operator.kube.cluster import Cluster, Manifest
 from moltbot_operator.kube.kinds import SECRET
 from moltbot_operator.reconcile.contents import flaw
 from moltbot_operator.reconcile.rotation.objects import ANNOTATION_NEXT, encoded
-from moltbot_operator.reconcile.rotation.status import read_state, written_state
 from moltbot_operator.rotation import Credential
 from moltbot_operator.rotation.state import Mounted, State
+from moltbot_operator.rotation.status import read_state, written_state
 
 __all__ = ["KEY", "KeyStore", "is_rotated_key", "state_of"]
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from moltbot_operator.api import ModelBackendSpec
 from moltbot_operator.conditions import RotationFacts
-from moltbot_operator.reconcile.rotation.status import read_state
 from moltbot_operator.rotation.machine import expired
+from moltbot_operator.rotation.status import read_state
 
 __all__ = ["rotation_facts"]
 

@@ -16,14 +16,15 @@ from moltbot_operator.kube.cluster import Cluster, Manifest
 from moltbot_operator.reconcile.evidence import EvidenceReader
 from moltbot_operator.reconcile.rotation.gateways import RouteGateways
 from moltbot_operator.reconcile.rotation.keys import PublishedKeys
-from moltbot_operator.reconcile.rotation.opened import OpenedIssuer, issuer_place
-from moltbot_operator.reconcile.rotation.policies import policy_of
+from moltbot_operator.reconcile.rotation.reader import ClusterReader
 from moltbot_operator.reconcile.rotation.store import BackendOrigin, BackendStore
 from moltbot_operator.reconcile.rotation.tasks import Rotation, Tasks
 from moltbot_operator.reconcile.signing_keys import SigningKeys
 from moltbot_operator.rotation import Issuer, IssuerFor
 from moltbot_operator.rotation.driver import Driver, Surroundings
 from moltbot_operator.rotation.local import ExternalIssuer
+from moltbot_operator.rotation.opened import OpenedIssuer, issuer_place
+from moltbot_operator.rotation.policies import policy_of
 from moltbot_operator.rotation.telling import Announcement
 from moltbot_operator.telemetry.credentials import failures_of
 
@@ -72,7 +73,9 @@ class Rotations:
         meta = backend["metadata"]
         ref = BackendRef(meta["namespace"], meta["name"])
         origin = BackendOrigin(self._cluster, self._cache, ref.namespace, secret_ref(ref.name, spec))
-        opened: Issuer = OpenedIssuer(self._opener, spec, self._cluster, ref.namespace)
+        opened: Issuer = OpenedIssuer(
+            self._opener, spec, ClusterReader(self._cluster, ref.namespace), ref.namespace
+        )
         kind = spec.rotation.issuer.type
         if kind is IssuerType.EXTERNAL:
             opened = ExternalIssuer(origin.read, opened.verify)

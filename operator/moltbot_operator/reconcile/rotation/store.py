@@ -20,10 +20,10 @@ from moltbot_operator.reconcile.rotation.objects import (
     version_name,
     version_object,
 )
-from moltbot_operator.reconcile.rotation.status import read_state, written_state
 from moltbot_operator.reconcile.rotation.versions import versions_of
 from moltbot_operator.rotation import Credential
 from moltbot_operator.rotation.state import Mounted, State
+from moltbot_operator.rotation.status import read_state, written_state
 
 __all__ = ["BackendOrigin", "BackendStore"]
 
