@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -17,6 +17,9 @@ from rich.text import Text
 from moltbot_operator.serve.front import scrape
 from moltbot_operator.serve.server import Server
 from moltbot_operator.serve.words import Words
+
+if TYPE_CHECKING:
+    from moltbot_operator.rotation.state import State
 
 __all__ = ["Figures", "figures", "screen", "watch"]
 
@@ -113,6 +116,8 @@ def screen(server: Server, now: Figures, before: Figures, elapsed: float, said: 
     for name, backend in sorted(now.backends.items()):
         table.add_row(*_row(name, backend, before.backends.get(name, Backend()), elapsed))
     parts: list[RenderableType] = [head, line, table]
+    rotations = {} if server.rotations is None else server.rotations.all
+    parts += [_rotation(str(ref), each.store.state) for ref, each in sorted(rotations.items())]
     if server.failure is not None:
         parts.append(Text(f"not taken over: {server.failure}", "red"))
     parts += [Text(each, "dim", no_wrap=False) for each in said[-5:]]
@@ -132,6 +137,14 @@ def _row(name: str, now: Backend, before: Backend, elapsed: float) -> list[Rende
         Text("open", "red") if now.ejected else Text("closed", "dim"),
         now.credential or "-",
     ]
+
+
+def _rotation(backend: str, state: "State") -> Text:
+    due = "" if state.due is None else f", next {state.due:%Y-%m-%d %H:%M} UTC"
+    text = Text(f"credential of {backend}: {state.version or 'none yet'}, {state.phase}{due}")
+    if state.message:
+        text.append(f"  {state.message}", "yellow" if state.attempts else "dim")
+    return text
 
 
 async def watch(server: Server, words: Words, console: Console | None = None) -> None:

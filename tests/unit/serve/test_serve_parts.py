@@ -3,6 +3,7 @@
 import io
 import os
 import socket
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from moltbot_operator.compile import CompiledRoute
 from moltbot_operator.errors import InvalidInput
+from moltbot_operator.rotation.state import Phase, State
 from moltbot_operator.serve.decision import Change, Identity, decide
 from moltbot_operator.serve.notify import notify
 from moltbot_operator.serve.ports import free_port, free_ports, require_free
@@ -109,6 +111,11 @@ moltbot_agent_credential_present{backend="default/a",route="default/r"} 0.0
 """
 
 
+OVERLAP = State(
+    phase=Phase.OVERLAP, version="v2", due=datetime(2030, 1, 1, tzinfo=UTC), message="v1 stays valid"
+)
+
+
 def test_the_view_shows_rates_latency_circuit_credential_and_why_files_are_not_served():
     compiled = CompiledRoute("abc", SimpleNamespace(namespace="default", route="r"), {}, (), (), (), ())
     server = SimpleNamespace(
@@ -119,6 +126,7 @@ def test_the_view_shows_rates_latency_circuit_credential_and_why_files_are_not_s
         url="http://127.0.0.1:8080",
         draining=1,
         failure="in.yaml: line 3 column 1: wrong",
+        rotations=SimpleNamespace(all={"default/a": SimpleNamespace(store=SimpleNamespace(state=OVERLAP))}),
     )
     now, before = figures(SCRAPE), figures("")
     console = Console(file=io.StringIO(), width=160)
@@ -128,6 +136,7 @@ def test_the_view_shows_rates_latency_circuit_credential_and_why_files_are_not_s
         "revision abc", "http://127.0.0.1:8080/v1", "1 draining", "21.0 requests/s", "1.0 errors/s",
         "3 in flight", "default/a", "22.5", "2.5", "100 ms", "open", "missing",
         "not taken over: in.yaml: line 3 column 1: wrong", "serving default/r",
+        "credential of default/a: v2, Overlap, next 2030-01-01 00:00 UTC", "v1 stays valid",
     ):  # fmt: skip
         assert shown in text, shown
 
