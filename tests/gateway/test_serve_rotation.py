@@ -19,14 +19,14 @@ SERVE = """
 import json
 import sys
 from pathlib import Path
-from moltbot_operator.errors import InvalidInput
+from moltbot_operator.errors import MoltBotError
 from moltbot_operator.serve import run
 
 folder = Path(sys.argv[1])
 options = {"state": folder / "state", "keys": folder / "keys", "access_log": folder / "log"}
 try:
     sys.exit(run([folder / "in.yaml"], port=0, metrics_port=0, concurrency=1, **options))
-except InvalidInput as error:
+except MoltBotError as error:
     sys.exit(json.dumps({"message": str(error)}))
 """
 
@@ -43,7 +43,10 @@ class Server:
 
     async def listen(self):
         async for line in self.process.stderr:
-            self.said.append(json.loads(line))
+            try:
+                self.said.append(json.loads(line))
+            except ValueError:
+                self.said.append({"message": line.decode()})
             self.url = self.said[-1].get("base_url", self.url)
             self.front = self.said[-1].get("metrics", self.front)
 
