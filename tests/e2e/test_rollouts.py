@@ -6,6 +6,7 @@ MOLTBOT_TEST_RATE: plain requests a second (default 40); MOLTBOT_TEST_EDITS: edi
 one every 2 s (default 5).
 """
 
+import collections
 import json
 import os
 import threading
@@ -187,22 +188,24 @@ def test_a_revision_that_answers_errors_is_refused_by_its_tests_or_rolled_back_b
         assert asked["path"] in found["message"]
         assert state(site)["revision"]["active"] == before
         site.cluster.apply([changed(site, 301, MAX, analysis=analysis)])
-        results = {}
-        load = threading.Thread(
+        answers, stop = collections.Counter(), threading.Event()
+
+        def users():
             # New connections: kept ones stay with the pods from before for as long as those do.
-            target=lambda: results.update(
-                site.load("rolling", duration=60, rate=RATE, close=True, seconds=180)
-            )
-        )
+            while not stop.is_set():
+                found = site.load("rolling", duration=8, concurrency=8, rate=RATE, close=True, seconds=120)
+                answers.update(found["answers"])
+
+        load = threading.Thread(target=users)
         load.start()
         try:
             found = failed(site)
         finally:
+            stop.set()
             load.join()
         assert found["reason"] == "AnalysisFailed", found
         assert "success 0" in found["message"]
         assert state(site)["revision"]["active"] == before
-    answers = results["answers"]
     assert any(each.startswith("500") for each in answers), "users saw it for a while"
     assert site.load("rolling", count=50)["answers"] == {f"200 {PRO}": 50}, "and no longer"
 
