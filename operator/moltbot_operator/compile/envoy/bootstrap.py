@@ -60,6 +60,8 @@ def bootstrap(gateway: Gateway) -> Json:
     ]
     return {
         "node": {"id": name, "cluster": name, "metadata": {}},
+        # what was counted is told at once, but latencies only after a flush: an analysis measures for seconds
+        "stats_flush_interval": "1s",
         "admin": {
             "address": {"socket_address": {"address": "127.0.0.1", "port_value": gateway.files.admin_port}}
         },
