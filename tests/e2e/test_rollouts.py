@@ -164,6 +164,12 @@ def revisions(site):
     return [each["metadata"]["labels"]["moltbot.io/revision"] for each in found]
 
 
+def healthy(site):
+    """The revision of the first spec, once it serves: answers come from PRO."""
+    site.cluster.apply([changed(site, 0)])
+    return stable(site, None)["revision"]["active"]
+
+
 def failed(site, seconds=120):
     """What the status says of the revision that was given up."""
 
@@ -177,7 +183,7 @@ def failed(site, seconds=120):
 
 
 def test_a_revision_that_answers_errors_is_refused_by_its_tests_or_rolled_back_by_its_users(site):
-    before = state(site)["revision"]["active"]
+    before = healthy(site)
     asked = {"path": "/tech/v1/chat/completions", "body": json.dumps(BODY)}
     errors = {"name": "success", "query": "SuccessRate", "successCondition": ">= 0.95"}
     analysis = {"interval": "2s", "count": 3, "minimumSampleSize": 10, "metrics": [errors]}
@@ -219,7 +225,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("how", BROKEN)
 def test_pods_that_never_get_ready_never_serve(site, how):
-    before = state(site)["revision"]["active"]
+    before = healthy(site)
     broken = changed(site, 400 + len(how), progressDeadline="12s")
     broken["spec"]["gateway"]["podTemplate"] = {"spec": BROKEN[how]}
     site.cluster.apply([broken])
