@@ -20,7 +20,12 @@ from moltbot_operator.constants import API_VERSION
 pytestmark = pytest.mark.api
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
+EXAMPLES = sorted(
+    file
+    for file in (ROOT / "examples").rglob("*.yaml")
+    # those of Argo CD and of pipelines are files of these programs, which tests of their own hold right
+    if not {"argocd", "pipelines"} & set(file.relative_to(ROOT).parts)
+)
 
 Manifest = dict[str, Any]
 
