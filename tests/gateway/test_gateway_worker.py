@@ -208,16 +208,15 @@ async def test_all_workers_killed_at_random_under_load_lose_no_request_and_the_f
             await bed.start(1)
         over.set()
         await asyncio.gather(*clients)
-        first, second = await bed.chat(body=KEPT), None
-        for _ in range(4):  # each of the two keeps its own
-            second = await bed.chat(body=KEPT)
+        first = await bed.chat(body=KEPT)
+        again = [await bed.chat(body=KEPT) for _ in range(20)]  # each of the two keeps its own
     failed = [each for each in answers if each != (200, True)]
     assert len(answers) > 300
     assert failed == []
     # an answer that has begun can't be saved from a worker that is killed: the client sees that it was cut
     assert len(cut) <= 2
     assert first.headers["x-moltbot-cache"] == "miss"
-    assert second.headers["x-moltbot-cache"] == "hit"
+    assert "hit" in {each.headers["x-moltbot-cache"] for each in again}
 
 
 async def test_a_worker_that_hangs_is_passed_over_once_its_health_check_fails(pro, spare, tmp_path):
