@@ -1,1 +1,1 @@
-"""What stands beside Envoy in each gateway pod: configuration, credentials, evidence, metrics, draining."""
+"""What stands beside Envoy in each gateway pod: configuration, credentials, evidence, metrics, its end."""

@@ -153,6 +153,8 @@ class AgentConfig(_Model):
     """Where to write Envoy's bootstrap."""
     stat_prefix: str = "public"
     """`stat_prefix` of the public listener's connection manager: its requests are drained and counted."""
+    leave: Path | None = None
+    """File that tells Envoy whether clients shall leave; see moltbot_agent.leaving."""
     clusters: dict[str, str] = {}
     """Name of each cluster whose hosts are a backend's own (`up_*`) → `namespace/name` of that backend.
 

@@ -27,6 +27,7 @@ from moltbot_agent.certificate import CertificateDelivery
 from moltbot_agent.clock import boot, offset
 from moltbot_agent.config import AgentConfig, Consumers, Credential, SignedToken
 from moltbot_agent.files import write_if_different
+from moltbot_agent.leaving import STAYING
 from moltbot_agent.sources import (
     Unusable,
     file_signature,
@@ -296,10 +297,14 @@ class Deliveries:
         targets += [self._certificate.target] if self._certificate else []
         tried = all(issuance.tried or issuance.source is None for issuance in self.issuances)
         waited = boot() - self._began > FIRST_TOKENS_S
-        if (tried or waited) and all(map(_exists, targets)):
+        if (tried or waited) and self._begin_leaving() and all(map(_exists, targets)):
             self.ready = self._write(self._config.bootstrap, self._bootstrap)
         if self.ready:
             _log.info("all files are written", extra={"revision": self._config.revision})
+
+    def _begin_leaving(self) -> bool:
+        path = self._config.leave
+        return path is None or _exists(path) or self._write(path, STAYING)
 
     def _remove(self, path: Path) -> bool:
         try:

@@ -9,6 +9,7 @@ The answer (JSON)::
                       "fingerprint": str|null, "held": [str], "notAfter": str|null}],
      "consumers": [{"consumer": str, "held": [str]}],                fingerprints of the keys that let one in
      "inFlight": int,                                              requests of clients; 0 without Envoy
+     "leaving": bool,                                              clients are asked to leave; see leaving.py
      "attempts": [{"backend": "namespace/name", "ended": int,      since Envoy's start, of each backend that
                    "well": int, "unanswered": int, "refused": int,  was tried; see moltbot_agent.attempts
                    "buckets": [[float|null, int]]}],               seconds (null: no bound), attempts up to it
@@ -36,6 +37,7 @@ from moltbot_agent.attempts import PREFIX, parse
 from moltbot_agent.config import AgentConfig
 from moltbot_agent.deliveries import CredentialState, Deliveries
 from moltbot_agent.errors import AdminUnavailable
+from moltbot_agent.leaving import asked_to_leave
 
 __all__ = ["authorized", "evidence", "fingerprint", "read_token"]
 
@@ -94,6 +96,7 @@ def evidence(config: AgentConfig, deliveries: Deliveries, admin: Admin, token: b
             for consumer, keys in deliveries.consumer_keys.items()
         ],
         "inFlight": in_flight,
+        "leaving": asked_to_leave(config.leave),
         "attempts": tried,
         "requests": requests,
         "problems": deliveries.problems,

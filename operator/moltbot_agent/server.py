@@ -3,6 +3,7 @@
 ========  ==============================  ==============================================================
 metrics   `GET /metrics`, `GET /healthz`  for Prometheus and the kubelet; 503 until files are written
 evidence  `GET /evidence`                 bearer token, else 401
+evidence  `PUT /leaving`                  the same token; `true` or `false`: see moltbot_agent.leaving
 drain     `POST /drain`                   on loopback; answers when drained or when the grace is over
 ========  ==============================  ==============================================================
 """
@@ -26,12 +27,15 @@ from moltbot_agent.config import AgentConfig
 from moltbot_agent.deliveries import Deliveries
 from moltbot_agent.draining import DrainOutcome, DrainPlan, drain
 from moltbot_agent.evidence import authorized, evidence, read_token
+from moltbot_agent.leaving import ask_to_leave
 from moltbot_agent.metrics import Metrics
 
 __all__ = ["Address", "Drainer", "drain_app", "evidence_app", "metrics_app", "serving"]
 
 EVIDENCE_TIMEOUT: Final = timedelta(seconds=0.6)
 """Limit of each of the three calls to Envoy that evidence takes."""
+
+_ANSWERS: Final = {b"true": True, b"false": False}
 
 _log = logging.getLogger(__name__)
 
@@ -91,20 +95,36 @@ def metrics_app(deliveries: Deliveries, metrics: Metrics) -> web.Application:
 
 
 def evidence_app(config: AgentConfig, deliveries: Deliveries, admin: Admin, token: Path) -> web.Application:
-    """`/evidence`; the token is read at each request, so that it can be replaced.
+    """`/evidence` and `/leaving`; the token is read at each request, so that it can be replaced.
 
     The operator waits 2 s, so an Envoy that hangs must be known to hang before.
     """
     quick = dataclasses.replace(admin, timeout=EVIDENCE_TIMEOUT)
 
-    async def get_evidence(request: web.Request) -> web.Response:
+    def shown(request: web.Request) -> bytes:
         expected = read_token(token)
         if expected is None or not authorized(request.headers.get("authorization"), expected):
-            return _json({"error": "the evidence token is needed: Authorization: Bearer …"}, 401)
-        return _json(await asyncio.to_thread(evidence, config, deliveries, quick, expected))
+            message = orjson.dumps({"error": "the evidence token is needed: Authorization: Bearer …"})
+            raise web.HTTPUnauthorized(body=message, content_type="application/json")
+        return expected
 
-    app = web.Application()
-    app.add_routes([web.get("/evidence", get_evidence)])
+    async def get_evidence(request: web.Request) -> web.Response:
+        return _json(await asyncio.to_thread(evidence, config, deliveries, quick, shown(request)))
+
+    async def put_leaving(request: web.Request) -> web.Response:
+        shown(request)
+        said = await request.read()
+        if said not in _ANSWERS or config.leave is None:
+            return _json({"error": "the body is true or false, where the configuration knows it"}, 400)
+        try:
+            ask_to_leave(config.leave, leaving=_ANSWERS[said])
+        except OSError as error:
+            return _json({"error": f"{config.leave} can't be written: {error.strerror}"}, 503)
+        _log.info("clients leave" if _ANSWERS[said] else "clients stay")
+        return _json({"leaving": _ANSWERS[said]})
+
+    app = web.Application(client_max_size=1024)
+    app.add_routes([web.get("/evidence", get_evidence), web.put("/leaving", put_leaving)])
     return app
 
 

@@ -119,7 +119,9 @@ async def run(
                 return 0
             stack.push_async_callback(elector.release)
             metrics.leading(leading=True)
-            evidence = evidence or await _evidence(stack)
+            teller = None
+            if evidence is None:
+                evidence = teller = await _evidence(stack)
             if reconcilers is None:
                 ports = ports or await stack.enter_async_context(open_ports(_utc_now))
                 background = Background(queue.add)
@@ -131,6 +133,7 @@ async def run(
                     load=load,
                     ports=ports,
                     background=background,
+                    teller=teller,
                     observe_rollout=metrics.rollouts.step,
                 )
             works = reconcilers(cluster, cache, evidence, _utc_now, settings)

@@ -3,7 +3,8 @@
 Argument: one JSON job; prints one JSON result. Jobs:
 
 load    POST `count` requests (or for `duration` seconds), `concurrency` at a time, to `url`; counts outcomes;
-        with `rate` at most so many a second
+        with `rate` at most so many a second; with `until` = [outcome, seconds] so long after the first such
+        outcome; `times`: when each came, in seconds, and its outcome
 stream  one streamed request; when each chunk arrived, in seconds
 streams streamed requests for `duration` seconds, `concurrency` at a time; how many came whole, what cut some
 raw     the bytes `head` + `body` over a socket to `host`:`port`; the answer as text
@@ -25,7 +26,7 @@ BODY = {"model": "auto", "messages": [{"role": "user", "content": "hello"}]}
 
 
 async def load(job):
-    answers, errors, latencies = collections.Counter(), [], []
+    answers, errors, latencies, times = collections.Counter(), [], [], []
     remaining = iter(range(job["count"])) if "count" in job else None
     end = time.monotonic() + job.get("duration", 3600)
     timeout = aiohttp.ClientTimeout(total=job.get("timeout", 30))
@@ -33,6 +34,14 @@ async def load(job):
 
     places = itertools.count()
     began = time.monotonic()
+    awaited, rest = job.get("until", (None, 0))
+
+    def noted(outcome):
+        nonlocal end
+        if outcome == awaited and outcome not in answers:
+            end = min(end, time.monotonic() + rest)
+        answers[outcome] += 1
+        times.append([round(time.monotonic() - began, 3), outcome])
 
     async def worker(session):
         while time.monotonic() < end and (remaining is None or next(remaining, None) is not None):
@@ -43,11 +52,11 @@ async def load(job):
                 async with session.post(job["url"], json=job.get("body", BODY)) as answer:
                     body = await answer.read()
                     provider = answer.headers.get("x-provider", "")
-                    answers[f"{answer.status} {provider}"] += 1
+                    noted(f"{answer.status} {provider}")
                     if answer.status != 200 and len(errors) < 5:
                         errors.append(f"{answer.status}: {body[:300]!r}")
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                answers[f"{type(error).__name__} "] += 1
+                noted(f"{type(error).__name__} ")
                 if len(errors) < 5:
                     errors.append(repr(error))
             latencies.append(time.monotonic() - started)
@@ -63,6 +72,7 @@ async def load(job):
         "p50": latencies[len(latencies) // 2],
         "p99": latencies[len(latencies) * 99 // 100],
         "max": latencies[-1],
+        **({"times": times} if "until" in job else {}),
     }
 
 

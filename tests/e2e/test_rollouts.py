@@ -129,12 +129,44 @@ def test_flips_in_a_row_cost_no_request_and_cut_no_stream(site):
     print(f"{FLIPS} flips: {traffic.plain} requests, {traffic.whole} streams, none failed")
 
 
-def test_the_spec_from_before_is_switched_to_without_new_pods(site):
+class Kept:
+    """Clients that keep their connections, from before a switch until some seconds after its first answer."""
+
+    def __init__(self, site, provider):
+        self.site, self.after = site, f"200 {provider}"
+        self.thread = threading.Thread(target=self._run)
+
+    def _run(self):
+        self.found = self.site.load(
+            "rolling", duration=150, concurrency=4, rate=20, until=[self.after, 16], seconds=200
+        )
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, kind, *_):
+        self.thread.join()
+        if kind is None:
+            assert all(each.startswith("200 ") for each in self.found["answers"]), self.found["errors"]
+            times = self.found["times"]
+            began = next(at for at, answer in times if answer == self.after)
+            stayed = max((at - began for at, answer in times if answer != self.after), default=0)
+            assert times[-1][0] - began > 10, "they went on for a while"
+            assert stayed < 10, "all of them came over, though the pods from before still run"
+            print(f"the last kept connection came over after {stayed:.2f} s")
+
+
+def test_the_spec_from_before_is_switched_to_without_new_pods_and_kept_connections_come_along(site):
     before = state(site)["revision"]["active"]
     kept = {"scaleDownDelay": "90s"}
-    old, new = changed(site, FLIPS, (PRO, MAX)[FLIPS % 2], **kept), changed(site, 100, **kept)
-    site.cluster.apply([new])
-    stable(site, before)
+    old, new = changed(site, 99, MAX, **kept), changed(site, 100, **kept)
+    site.cluster.apply([changed(site, 99, MAX)])
+    before = stable(site, before)["revision"]["active"]
+    access.wait_until("the pods from before to go", lambda: revisions(site) == [before], 60)
+    with Kept(site, PRO):
+        site.cluster.apply([new])
+        stable(site, before)
     labels = "moltbot.io/route=rolling"
 
     def pods():
@@ -142,13 +174,13 @@ def test_the_spec_from_before_is_switched_to_without_new_pods(site):
 
     there = pods()
     assert len(there) == 2
-    began = time.monotonic()
-    site.cluster.apply([old])
-
-    access.wait_until(
-        "the Service to select the revision before", lambda: selected(site) == before, 30, every=0.05
-    )
-    print(f"back after {time.monotonic() - began:.2f} s")
+    with Kept(site, MAX):
+        began = time.monotonic()
+        site.cluster.apply([old])
+        access.wait_until(
+            "the Service to select the revision before", lambda: selected(site) == before, 30, every=0.05
+        )
+        print(f"back after {time.monotonic() - began:.2f} s")
     assert stable(site, None)["revision"]["active"] == before
     assert pods() == there
 
@@ -197,9 +229,9 @@ def test_a_revision_that_answers_errors_is_refused_by_its_tests_or_rolled_back_b
         answers, stop = collections.Counter(), threading.Event()
 
         def users():
-            # New connections: kept ones stay with the pods from before for as long as those do.
+            # They keep their connections, which are led from the pods from before to the new ones.
             while not stop.is_set():
-                found = site.load("rolling", duration=8, concurrency=8, rate=RATE, close=True, seconds=120)
+                found = site.load("rolling", duration=8, concurrency=8, rate=RATE, seconds=120)
                 answers.update(found["answers"])
 
         load = threading.Thread(target=users)

@@ -24,7 +24,9 @@ from cryptography.x509.oid import NameOID
 
 from moltbot_agent.config import Verifier
 from moltbot_agent.envoy import binary
+from moltbot_agent.leaving import STAYING
 from moltbot_operator.compile import CompiledRoute, Files, Mount, RouteSources, compile_route
+from moltbot_operator.compile.envoy.leaving import overload_manager
 from moltbot_operator.compile.worker_secret import SDS_FILE, USERS_FILE, worker_secret
 from moltbot_operator.errors import EnvoyRejected
 from moltbot_operator.serve.files import DataKind
@@ -100,8 +102,12 @@ def merged(compiled: CompiledRoute) -> dict[str, Any]:
 
 def refusal(compiled: CompiledRoute, folder: Path) -> str | None:
     """What Envoy says against the configuration; None if it takes it. CA files must exist."""
+    document = merged(compiled)
+    stays = folder / "leave"  # the agent writes it; Envoy wants to watch it even if it only validates
+    stays.write_bytes(STAYING)
+    document["overload_manager"] = overload_manager(str(stays))
     file = folder / "validate.json"
-    file.write_bytes(orjson.dumps(merged(compiled)))
+    file.write_bytes(orjson.dumps(document))
     command = [str(binary()), "--mode", "validate", "-c", str(file), "--reject-unknown-dynamic-fields"]
     done = subprocess.run(
         [*command, "--disable-hot-restart", "--log-level", "error"],

@@ -15,6 +15,7 @@ from moltbot_agent.config import (
 from moltbot_operator.compile.backends import folder
 from moltbot_operator.compile.credentials import ROTATED_NEXT, token_ca_mount
 from moltbot_operator.compile.envoy.access import KEYS, PROBE_KEY, key_template, keys_path, probe_template
+from moltbot_operator.compile.envoy.leaving import leave_path
 from moltbot_operator.compile.envoy.names import PUBLIC, upstream
 from moltbot_operator.compile.envoy.shown import CERTIFICATE, certificate_path
 from moltbot_operator.compile.envoy.tokens import TOKENS, token_template, tokens_path
@@ -58,6 +59,7 @@ def agent_config(gateway: Gateway) -> AgentConfig:
         admin_port=files.admin_port,
         bootstrap=Path(files.run, "envoy.json"),
         stat_prefix=PUBLIC,
+        leave=Path(leave_path(files.run)),
         clusters={upstream(backend): str(backend.ref) for backend in gateway.backends.values()},
         credentials=tuple(credentials),
         consumers=consumers if keys else None,

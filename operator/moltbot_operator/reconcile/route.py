@@ -39,6 +39,7 @@ from moltbot_operator.reconcile.carry import Carrier, RouteMemory
 from moltbot_operator.reconcile.contents import ContentsMemo
 from moltbot_operator.reconcile.evidence import EvidenceReader
 from moltbot_operator.reconcile.gather import Gatherer
+from moltbot_operator.reconcile.leaving import Leaving, Teller
 from moltbot_operator.reconcile.looks import next_look
 from moltbot_operator.reconcile.measurements import measurements_of
 from moltbot_operator.reconcile.measuring import Measurer
@@ -96,12 +97,13 @@ class RouteReconciler:
         observe_rollout: Callable[[State, Plan, datetime], None] = lambda *_: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         consumer_keys: ConsumerKeys | None = None,
+        teller: Teller | None = None,
     ) -> None:
         """`clock` gives the time with its zone; `compiler` is the compiler unless a test brings another.
 
         `ports`: the world outside, None where there is none; `background` asks it. `observe_rollout` is told
         of the state before each step, the step, and the time; `sleep` is how measurements wait. Without
-        `consumer_keys` none is rotated.
+        `consumer_keys` none is rotated; without `teller` no pod is told that its clients shall leave.
         """
         self._sleep = sleep
         self._cluster = cluster
@@ -119,6 +121,7 @@ class RouteReconciler:
         self._background = background or Background()
         self._observe_rollout = observe_rollout
         self._consumer_keys = consumer_keys
+        self._leaving = Leaving(cache, teller, clock)
         self._memories: dict[tuple[str, str], RouteMemory] = {}
 
     async def reconcile(self, key: Key) -> timedelta | None:
@@ -174,7 +177,9 @@ class RouteReconciler:
         if applied.rejection:
             raise applied.rejection
         seen = observed.get(plan.active or "")
-        return next_look(memory, state, plan, active=seen, applied=applied, now=now)
+        look = next_look(memory, state, plan, active=seen, applied=applied, now=now)
+        untold = await self._leaving.tell(owner, token, plan, selected(self._cache, owner))
+        return min(filter(None, (look, untold)), default=None)
 
     def _memory(self, manifest: Manifest) -> RouteMemory:
         meta = manifest["metadata"]
@@ -203,6 +208,7 @@ class RouteReconciler:
         self._measurements.forget(place)
         self._background.forget(key)
         self._specs.forget(*place)
+        self._leaving.forget(*place)
 
     def _token(self, memory: RouteMemory) -> str:
         """The evidence token: as remembered, as in the cluster, or a new one."""

@@ -31,6 +31,7 @@ async def agent(answer: Any) -> AsyncIterator[HttpEvidence]:
     """An agent that answers with `answer(request)`."""
     app = web.Application()
     app.router.add_get("/evidence", answer)
+    app.router.add_put("/leaving", answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -102,6 +103,36 @@ async def test_a_pod_without_an_address_is_not_asked() -> None:
     async with HttpEvidence() as reader:
         with pytest.raises(EvidenceUnavailable, match="no address"):
             await reader.read({"metadata": {"name": "p"}, "status": {}}, "t")
+
+
+@pytest.mark.parametrize("leaving", [True, False])
+async def test_a_pod_is_told_whether_clients_shall_leave(leaving: bool) -> None:
+    said = []
+
+    async def answer(request: web.Request) -> web.Response:
+        said.append((request.headers["authorization"], await request.json()))
+        return web.json_response({})
+
+    async with agent(answer) as reader:
+        await reader.tell(POD, "t0ken", leaving=leaving)
+    assert said == [("Bearer t0ken", leaving)]
+
+
+@pytest.mark.parametrize(
+    ("status", "reached"), [(400, True), (404, True), (405, True), (401, False), (503, False)]
+)
+async def test_a_pod_of_an_earlier_release_is_not_told_again_and_one_in_trouble_is(
+    status: int, reached: bool
+) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status)
+
+    async with agent(answer) as reader:
+        if reached:
+            await reader.tell(POD, "t", leaving=True)
+        else:
+            with pytest.raises(EvidenceUnavailable, match=f"answers {status}"):
+                await reader.tell(POD, "t", leaving=True)
 
 
 @pytest.mark.parametrize(

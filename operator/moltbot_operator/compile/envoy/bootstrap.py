@@ -4,6 +4,7 @@ from moltbot_agent import calls
 from moltbot_agent.attempts import PREFIX, histogram_settings
 from moltbot_operator.compile.envoy import names
 from moltbot_operator.compile.envoy.clusters import chained, clusters, drilled
+from moltbot_operator.compile.envoy.leaving import leave_path, overload_manager
 from moltbot_operator.compile.envoy.listeners import (
     bypass_listener,
     inner_listener,
@@ -80,6 +81,7 @@ def bootstrap(gateway: Gateway) -> Json:
                 "extensions.bootstrap.internal_listener.v3.InternalListener",
             )
         ],
+        "overload_manager": overload_manager(leave_path(gateway.files.run)),
         "layered_runtime": {"layers": [{"name": "static", "static_layer": _RUNTIME}]},
         "stats_config": {
             "stats_matcher": {"inclusion_list": {"patterns": kept}},
