@@ -62,6 +62,8 @@ class AnalysisRun(OpenModel):
     """Errors of a source in a row."""
     message: Annotated[str, Text(4096, minimum=0)] = ""
     """Latest figures."""
+    inconclusive_message: Annotated[str, Text(4096, minimum=0)] = ""
+    """Figures of the latest measurement without a verdict."""
     metrics: Annotated[tuple[MetricReading, ...], Field(max_length=16), Keyed()] = ()
     """Latest value of each metric."""
 

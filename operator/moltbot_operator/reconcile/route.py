@@ -116,7 +116,7 @@ class RouteReconciler:
         self._carrier = Carrier(cluster, cache, clock, settings.own_namespace)
         self._publisher = Publisher(cluster, cache, MOLTBOT_ROUTE)
         self._measurements = measurements_of(cache)
-        self._specs = SpecHistory(cluster)
+        self._specs = SpecHistory(cluster, cache)
         self._ports = ports
         self._background = background or Background()
         self._observe_rollout = observe_rollout

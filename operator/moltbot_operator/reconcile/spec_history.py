@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from moltbot_operator.compile.workloads import Owner
 from moltbot_operator.errors import NotFound
+from moltbot_operator.kube.cache import Cache
 from moltbot_operator.kube.cluster import Cluster, Manifest
 from moltbot_operator.kube.kinds import CONFIG_MAP
 from moltbot_operator.rollout import Phase, Plan
@@ -67,10 +68,14 @@ def history_manifest(
 
 
 class SpecHistory:
-    """Keeps the ConfigMap of each route; a route at rest costs nothing."""
+    """Keeps the ConfigMap of each route; a route at rest costs nothing.
 
-    def __init__(self, cluster: Cluster) -> None:
+    The ConfigMap is watched, so one that somebody deletes is there again at once, with the spec that serves.
+    """
+
+    def __init__(self, cluster: Cluster, cache: Cache) -> None:
         self._cluster = cluster
+        self._cache = cache
         self._seen: dict[Owner, tuple[str, int, tuple[str, ...]]] = {}
 
     async def record(self, owner: Owner, manifest: Manifest, plan: Plan, desired: str | None) -> None:
@@ -78,10 +83,11 @@ class SpecHistory:
         if plan.phase is not Phase.STABLE or plan.active is None or plan.active != desired:
             return
         now = (plan.active, int(manifest["metadata"].get("generation") or 0), plan.state.history)
-        if self._seen.get(owner) == now:
+        name = history_name(owner.name)
+        if self._seen.get(owner) == now and self._cache.get(CONFIG_MAP, owner.namespace, name):
             return
         try:
-            known = await self._cluster.get(CONFIG_MAP, owner.namespace, history_name(owner.name))
+            known = await self._cluster.get(CONFIG_MAP, owner.namespace, name)
         except NotFound:
             known = {}
         spec = manifest.get("spec") or {}

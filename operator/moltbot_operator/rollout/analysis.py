@@ -98,6 +98,7 @@ def taken(run: Run, judged: Judged, measurement: Measurement, *, live: bool, min
         inconclusive=run.inconclusive + (judged.verdict is Verdict.INCONCLUSIVE),
         errors=0 if counted else run.errors + 1,
         message=judged.message,
+        doubt=judged.message if judged.verdict is Verdict.INCONCLUSIVE else run.doubt,
         metrics=tuple(known.values()),
     )
 

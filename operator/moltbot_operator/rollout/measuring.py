@@ -74,9 +74,9 @@ def _judged(run: Run, analysis: Analysis, names: tuple[str, ...], found: Measure
 
 def _inconclusive(state: State, run: Run) -> Step:
     message = (
-        f"the analysis has no verdict ({run.inconclusive} of {run.measurements} measurements; the last: "
-        f"{run.message}): set spec.rollout.promote to {state.target} to accept the revision (remove promote "
-        f"first if it has that value already), or abort to give it up"
+        f"the analysis has no verdict ({run.inconclusive} of {run.measurements} measurements had none; the "
+        f"last of them: {run.doubt or run.message}): set spec.rollout.promote to {state.target} to accept "
+        f"the revision (remove promote first if it has that value already), or abort to give it up"
     )
     return pause(state, Stage.INCONCLUSIVE, state.phase, message)
 

@@ -96,6 +96,7 @@ def _run(found: AnalysisRun) -> Run:
         found.inconclusive,
         found.errors,
         found.message,
+        found.inconclusive_message,
         tuple(Shown(each.name, _float(each.value), _float(each.active)) for each in found.metrics),
     )
 
@@ -111,6 +112,7 @@ def _run_status(run: Run) -> dict[str, Any]:
         "inconclusive": run.inconclusive,
         "errors": run.errors,
         "message": run.message[:4096],
+        **({"inconclusiveMessage": run.doubt[:4096]} if run.doubt else {}),
         "metrics": metrics,
     }
 

@@ -72,13 +72,17 @@ class Shown:
 
 @dataclass(frozen=True)
 class Run:
-    """An analysis so far. `errors` counts those of a source in a row; the others, measurements."""
+    """An analysis so far. `errors` counts those of a source in a row; the others, measurements.
+
+    `message`: of the latest measurement; `doubt`: of the latest that was inconclusive.
+    """
 
     measurements: int = 0
     failed: int = 0
     inconclusive: int = 0
     errors: int = 0
     message: str = ""
+    doubt: str = ""
     metrics: tuple[Shown, ...] = ()
 
     def baseline(self, name: str) -> float | None:

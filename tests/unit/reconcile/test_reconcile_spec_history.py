@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from moltbot_operator.compile.workloads import Owner
 from moltbot_operator.errors import NotFound
+from moltbot_operator.kube.cache import Cache
+from moltbot_operator.kube.kinds import CONFIG_MAP
 from moltbot_operator.reconcile import spec_history
 from moltbot_operator.reconcile.spec_history import SpecHistory, history_manifest, specs_in
 from moltbot_operator.rollout import Phase, Plan, State
@@ -16,10 +18,11 @@ OWNER = Owner("shop", "assistant", "uid-1")
 
 
 class Cluster:
-    """One ConfigMap, and how often it was read and written."""
+    """One ConfigMap, and how often it was read and written; the watch tells of it at once."""
 
     def __init__(self):
         self.held = None
+        self.cache = Cache()
         self.reads = self.writes = 0
 
     async def get(self, _kind, _namespace, name):
@@ -31,6 +34,15 @@ class Cluster:
     async def apply(self, manifest):
         self.writes += 1
         self.held = manifest
+        self.cache.put(
+            CONFIG_MAP, {**manifest, "metadata": {**manifest["metadata"], "uid": f"u{self.writes}"}}
+        )
+
+    def delete(self):
+        self.cache.remove(
+            CONFIG_MAP, self.cache.get(CONFIG_MAP, OWNER.namespace, self.held["metadata"]["name"])
+        )
+        self.held = None
 
 
 @pytest.fixture
@@ -47,7 +59,7 @@ def plan(active, *stable, phase=Phase.STABLE):
 
 
 async def test_each_stable_revision_keeps_its_own_spec(cluster):
-    history = SpecHistory(cluster)
+    history = SpecHistory(cluster, cluster.cache)
     await history.record(OWNER, manifest(1, n=1), plan("aaa"), "aaa")
     await history.record(OWNER, manifest(2, n=2), plan("bbb", "aaa"), "bbb")
     assert specs_in(cluster.held) == {"aaa": {"n": 1}, "bbb": {"n": 2}}
@@ -58,7 +70,7 @@ async def test_each_stable_revision_keeps_its_own_spec(cluster):
 
 
 async def test_a_spec_is_not_kept_before_its_own_revision_is_stable(cluster):
-    history = SpecHistory(cluster)
+    history = SpecHistory(cluster, cluster.cache)
     await history.record(OWNER, manifest(2, n=2), plan("aaa", phase=Phase.VERIFYING), "aaa")
     await history.record(OWNER, manifest(2, n=2), plan("aaa", phase=Phase.FAILED), "bbb")
     await history.record(OWNER, manifest(2, n=2), plan("aaa"), "bbb")
@@ -69,15 +81,26 @@ async def test_a_spec_is_not_kept_before_its_own_revision_is_stable(cluster):
 
 async def test_a_route_at_rest_is_neither_read_nor_written_again(cluster):
     for _ in range(2):  # the second one is an operator that has started again
-        history = SpecHistory(cluster)
+        history = SpecHistory(cluster, cluster.cache)
         for _ in range(5):
             await history.record(OWNER, manifest(1, n=1), plan("aaa"), "aaa")
     assert (cluster.reads, cluster.writes) == (2, 1)
 
 
+async def test_a_config_map_that_somebody_deleted_comes_back_at_the_next_look(cluster):
+    history = SpecHistory(cluster, cluster.cache)
+    await history.record(OWNER, manifest(1, n=1), plan("aaa"), "aaa")
+    cluster.delete()
+    await history.record(OWNER, manifest(1, n=1), plan("aaa"), "aaa")
+    assert specs_in(cluster.held) == {"aaa": {"n": 1}}
+    assert cluster.writes == 2
+
+
 async def test_what_somebody_wrote_over_is_mended_or_left_out(cluster):
     cluster.held = {"data": {"aaa": "no json", "zzz": "[]"}}
-    await SpecHistory(cluster).record(OWNER, manifest(2, n=2), plan("bbb", "aaa", "zzz"), "bbb")
+    await SpecHistory(cluster, cluster.cache).record(
+        OWNER, manifest(2, n=2), plan("bbb", "aaa", "zzz"), "bbb"
+    )
     assert specs_in(cluster.held) == {"bbb": {"n": 2}}
 
 

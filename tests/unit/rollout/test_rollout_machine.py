@@ -28,6 +28,8 @@ from moltbot_operator.rollout import (
     Trouble,
     View,
     decide,
+    progress_status,
+    recorded,
 )
 from moltbot_operator.rollout.ports import GateAnswer, GateVerdict, TestOutcome
 
@@ -452,6 +454,20 @@ def test_no_traffic_after_the_switch_is_neither_success_nor_failure(nothing: Mea
     route.edit(abort="b")
     route.until(Phase.FAILED)
     assert (route.serving, set(route.revisions)) == ("a", {"a"})
+
+
+def test_the_message_of_a_paused_analysis_tells_of_the_measurement_without_a_verdict() -> None:
+    route = Route(settings={"analysis": ANALYSIS})
+    route.until(Phase.VERIFYING)
+    few, enough = measured(1.0, "ok", samples=3), measured(1.0, "ok")
+    found = [few, *[enough] * 5]
+    while route.plan.phase is Phase.VERIFYING:
+        asked = [each for each in route.plan.effects if isinstance(each, Measure)]
+        route.now += timedelta(seconds=1)
+        route.step({each.id: found.pop(0) for each in asked})
+    assert route.plan.paused is Stage.INCONCLUSIVE
+    assert "3 requests, fewer than" in route.plan.waiting
+    assert recorded({"rollout": progress_status(route.state, "")}).run == route.state.run
 
 
 def test_a_promote_that_led_to_the_switch_does_not_accept_what_comes_after_it() -> None:
