@@ -42,7 +42,7 @@ def _object(kind, name, spec):
 
 
 def _tamed(rule):
-    """Times that a busy machine can keep, and no workers, which one machine has not got.
+    """Times that a busy machine can keep, and no workers, which would answer for a backend that asked before.
 
     Conditions and numbers of attempts stay by chance.
     """

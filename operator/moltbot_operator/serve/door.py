@@ -51,7 +51,8 @@ class Door:
         envoy["node"]["metadata"]["revision"] = revision
         agent = compiled.agent.model_copy(update={"revision": revision})
         parts = pack(agent, envoy)
-        return replace(compiled, revision=revision, agent=agent, envoy=envoy, parts=parts)
+        worker = compiled.worker and compiled.worker.model_copy(update={"revision": revision})
+        return replace(compiled, revision=revision, agent=agent, envoy=envoy, parts=parts, worker=worker)
 
     def shut(self) -> None:
         """Before Envoy starts: listen on the revision's own port alone."""

@@ -53,7 +53,11 @@ class Manifests:
         names = {
             name
             for rule in chosen.spec.rules
-            for name in (*(candidate.backend for candidate in rule.candidates), *rule.fallback)
+            for name in (
+                *(candidate.backend for candidate in rule.candidates),
+                *rule.fallback,
+                *(rule.aggregate.backends if rule.aggregate else ()),
+            )
         }
         used = {BackendRef.parse(name, namespace) for name in names}
         return {

@@ -1,15 +1,17 @@
 """What a server tells over HTTP, on a port that stays the same while revisions come and go.
 
 ==============  ==========================================================================================
-`GET /metrics`  the active revision's, as a gateway pod has them, and the server's own
+`GET /metrics`  the active revision's, as a gateway pod and a worker have them, and the server's own
 `GET /healthz`  200 while it serves
 `GET /status`   JSON: route, revision, files, address, why changed files are not served (`failure`), and
-                how the rotation of each credential stands (`credentials`)
+                how the rotation of each credential stands (`credentials`), and the worker, if a rule asks
+                for one: `ready`, `message`, and how often it ended by itself (`ends`)
 ==============  ==========================================================================================
 
 =====================================  ========  ========================================================
 `moltbot_serve_reloads_total`          outcome   changes of files: `success`, `failure`, `unchanged`
 `moltbot_serve_files_refused`          -         1 while the files hold what can't be served
+`moltbot_serve_worker_ends_total`      -         how often the active revision's worker ended by itself
 `moltbot_serve_draining_revisions`     -         old revisions that still have requests
 `moltbot_credential_*`, `_rotation_*`  backend   as the operator's; see docs/rotation.md
 =====================================  ========  ========================================================
@@ -57,7 +59,9 @@ async def fronting(server: Server, port: int) -> AsyncIterator[None]:
     async def metrics(_request: web.Request) -> web.Response:
         text = await scrape(server)
         status = 200 if text is not None else 503
-        body = (text or "") + _own(server)
+        worker = server.active.gateway.worker
+        told = None if worker is None else await asyncio.to_thread(worker.metrics)
+        body = (text or "") + (told or "") + _own(server)
         return web.Response(body=body.encode(), status=status, headers={"content-type": _TYPE})
 
     async def healthz(_request: web.Request) -> web.Response:
@@ -65,7 +69,9 @@ async def fronting(server: Server, port: int) -> AsyncIterator[None]:
         return _json({"status": "ended" if dead else "ok"}, 503 if dead else 200)
 
     async def status(_request: web.Request) -> web.Response:
-        return _json(_status(server))
+        worker = server.active.gateway.worker
+        stands = None if worker is None else await asyncio.to_thread(worker.state)
+        return _json({**_status(server), "worker": stands})
 
     app = web.Application()
     app.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthz), web.get("/status", status)])
@@ -102,6 +108,7 @@ def _get(port: int) -> str | None:
 
 
 def _own(server: Server) -> str:
+    worker = server.active.gateway.worker
     lines = [
         "# HELP moltbot_serve_reloads_total Changes of files by what came of them",
         "# TYPE moltbot_serve_reloads_total counter",
@@ -115,6 +122,15 @@ def _own(server: Server) -> str:
         "# HELP moltbot_serve_draining_revisions Old revisions that still have requests",
         "# TYPE moltbot_serve_draining_revisions gauge",
         f"moltbot_serve_draining_revisions {server.draining}",
+        *(
+            ()
+            if worker is None
+            else (
+                "# HELP moltbot_serve_worker_ends_total Ends of the active revision's worker by itself",
+                "# TYPE moltbot_serve_worker_ends_total counter",
+                f"moltbot_serve_worker_ends_total {worker.ends}",
+            )
+        ),
         *(exposed(server.rotations) if server.rotations is not None else ()),
     ]
     return "\n".join(lines) + "\n"

@@ -32,6 +32,7 @@ async def gateway(
     `port` 0 takes a free one; without `access_log` records go to standard output; `concurrency` is Envoy's
     number of threads, 0 for one a CPU; managed signing keys are kept in `keys`. InvalidInput for manifests
     that can't be served; EnvoyRejected where agent or Envoy does not get ready, with what they said.
+    A worker, where a rule asks for one, is in use a moment later.
     """
     with tempfile.TemporaryDirectory(prefix="moltbot-") as name:
         folder = Path(name)

@@ -1,4 +1,4 @@
-"""One revision running here: its files, its agent and its Envoy.
+"""One revision running here: its files, its agent, its Envoy, and where a rule asks for it its worker.
 
 The first pass over the credential files is made in this process, so Envoy starts at once and the agent is
 imported meanwhile: what the agent then writes is what is there already. Only where a token has to be fetched
@@ -23,6 +23,7 @@ from moltbot_operator.serve.children import child
 from moltbot_operator.serve.files import Manifests
 from moltbot_operator.serve.layout import write_config, write_mounts
 from moltbot_operator.serve.ports import LOOPBACK, Ports
+from moltbot_operator.serve.worker import Worker, beside
 
 __all__ = ["Gateway", "complaints", "launched"]
 
@@ -59,6 +60,8 @@ class Gateway:
     evidence_token: str
     ended: "asyncio.Task[str]"
     """Done as soon as Envoy ends by itself, or the agent can't run; says which, and with which code."""
+    worker: Worker | None
+    """What the rules that ask for it go through; None if none does."""
 
     @property
     def admin_port(self) -> int:
@@ -83,22 +86,19 @@ async def launched(
     jwks: Mapping[BackendRef, Path] | None = None,
     record: Recorder = lambda _what, _pid: None,
     prepare: Callable[[], None] = lambda: None,
+    seed: str | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[Gateway]:
     """Run `compiled` in the empty `folder` until the block ends; gives it once it is ready.
 
     `concurrency` is Envoy's number of threads, 0 for one a CPU; `prepare` is called when the folder is there
-    and Envoy is not. InvalidInput where a private CA or Envoy
-    itself is missing; EnvoyRejected where agent or Envoy does not get ready, with what they said.
+    and Envoy is not; `seed` is what the workers' secret is derived from; `tell` is told of a worker that
+    ends. The worker need not be ready yet. InvalidInput where a private CA or Envoy itself is missing;
+    EnvoyRejected where agent or Envoy does not get ready, with what they said.
     """
-    if compiled.worker is not None:
-        asking = ", ".join(rule.name for rule in compiled.worker.rules)
-        raise InvalidInput(
-            f"moltbot serve starts no workers yet, and rules ask for what only they can do: {asking}; remove "
-            "cache, coalesce, batch, async, aggregate and failover.stream from them"
-        )
-    token = write_config(folder, compiled)
+    token = write_config(folder, compiled, seed)
     prepare()
-    write_mounts(folder, compiled.mounts, manifests)
+    write_mounts(folder, (*compiled.mounts, *compiled.worker_mounts), manifests)
     Deliveries(compiled.agent, compiled.envoy).run_once()
     agent = _Agent(folder, ports, record)
     async with contextlib.AsyncExitStack() as stack:
@@ -111,16 +111,21 @@ async def launched(
         ended = asyncio.create_task(_first_end(agent_ended, envoy))
         stack.push_async_callback(_cancelled, ended)
         await _ready({"/ready": (address, ports.ready)}, ended, folder)
+        worker = None
+        if compiled.worker is not None:  # after Envoy, which serves without it until it is there
+            worker = await stack.enter_async_context(
+                beside(folder, ports, record, tell, own_store=compiled.worker.store.url is None)
+            )
         await _ready({"/healthz": (LOOPBACK, ports.metrics)}, ended, folder)
         scheme = "http" if compiled.agent.certificate is None else "https"
         host = f"[{address}]" if ":" in address else address
         url, probe_url = f"{scheme}://{host}:{ports.public}", f"http://{host}:{ports.probe}"
-        yield Gateway(compiled, url, probe_url, ports, folder, jwks or {}, envoy.pid, token, ended)
+        yield Gateway(compiled, url, probe_url, ports, folder, jwks or {}, envoy.pid, token, ended, worker)
 
 
 def complaints(folder: Path) -> str:
-    """The end of what agent and Envoy wrote."""
-    logs = (folder / f"{name}.log" for name in ("agent", "envoy"))
+    """The end of what agent, Envoy and worker wrote."""
+    logs = (folder / f"{name}.log" for name in ("agent", "envoy", "worker"))
     said = [log.read_text(errors="replace")[-4000:] for log in logs if log.exists()]
     return "\n".join(filter(None, said)) or "they said nothing"
 

@@ -4,20 +4,27 @@ import os
 import secrets
 import ssl
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 from moltbot_agent.certificate import check_pair
 from moltbot_agent.files import write_if_different
 from moltbot_agent.sources import Unusable
-from moltbot_operator.compile import CompiledRoute, Files, Mount
+from moltbot_operator.compile import CompiledRoute, Files, Mount, WorkerAddress, WorkerFiles, worker_secret
 from moltbot_operator.compile.workloads import PROBE_KEY, TOKEN_KEY, probe_key
 from moltbot_operator.constants import SYSTEM_CA
 from moltbot_operator.errors import InvalidInput
 from moltbot_operator.serve.files import Manifests
-from moltbot_operator.serve.ports import Ports
+from moltbot_operator.serve.ports import LOOPBACK, Ports
 
-__all__ = ["files_in", "write_config", "write_mounts"]
+__all__ = ["WORKER_CONFIG", "files_in", "write_config", "write_mounts"]
+
+WORKER_CONFIG: Final = "worker.json"
+"""What the worker is told, in the folder."""
+
+_WORKER_DRAIN: Final = timedelta(seconds=8)
+"""What a worker has begun when it is told to end; it is killed after ten (serve.children)."""
 
 _CA_FILES: Final = (SYSTEM_CA, "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 """Where distributions keep the public CAs: Debian, Red Hat, others."""
@@ -28,6 +35,8 @@ _FOLDERS: Final[Mapping[str, str]] = {
     "ca": "ca",
     "jwks": "jwks",
     "tls": "tls",
+    "store": "store",
+    "templates": "templates",
 }
 
 
@@ -49,11 +58,26 @@ def files_in(folder: Path, address: str, ports: Ports, access_log: Path | None) 
         ready_port=ports.ready,
         admin_port=ports.admin,
         probe_port=ports.probe,
+        worker=WorkerFiles(
+            addresses=(WorkerAddress(LOOPBACK, ports.worker, ports.worker_metrics),),
+            calls=f"http://{f'[{address}]' if ':' in address else address}:{ports.calls}",
+            listen_port=ports.calls,
+            port=ports.worker,
+            metrics_port=ports.worker_metrics,
+            evidence_port=ports.worker_evidence,
+            secret=str(folder / "worker"),
+            evidence_token=str(folder / "evidence" / TOKEN_KEY),
+            store_password=str(folder / "store" / "password"),
+            templates=str(folder / "templates"),
+        ),
     )
 
 
-def write_config(folder: Path, compiled: CompiledRoute) -> str:
-    """The agent's configuration, and the evidence token that is made here, with the key of test requests."""
+def write_config(folder: Path, compiled: CompiledRoute, seed: str | None = None) -> str:
+    """Configurations, and what is made here: evidence token, key of test requests, the workers' secret.
+
+    `seed` is what the workers' secret is derived from; None: from the token, so that it ends with it.
+    """
     for name in ("run", "config", "evidence", "probe"):
         (folder / name).mkdir()
     for number, part in enumerate(compiled.parts):
@@ -61,6 +85,14 @@ def write_config(folder: Path, compiled: CompiledRoute) -> str:
     token = secrets.token_urlsafe()
     (folder / "evidence" / TOKEN_KEY).write_text(token)
     (folder / "probe" / PROBE_KEY).write_text(probe_key(token))
+    if compiled.worker is not None:
+        secret = folder / "worker"
+        secret.mkdir(mode=0o700)
+        for name, value in worker_secret(seed or token, compiled.revision).items():
+            (secret / name).write_text(value)
+        limits = compiled.worker.limits.model_copy(update={"drain": _WORKER_DRAIN.total_seconds()})
+        config = compiled.worker.model_copy(update={"host": LOOPBACK, "limits": limits})
+        (folder / WORKER_CONFIG).write_text(config.model_dump_json(by_alias=True))
     return token
 
 

@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -26,13 +27,27 @@ from moltbot_operator.serve.options import Options
 from moltbot_operator.serve.ports import LOOPBACK, free_ports
 from moltbot_operator.serve.state import Home
 
-__all__ = ["Revision", "Wanted", "drained", "evidence_of", "launch", "reports", "takes_port", "wanted"]
+__all__ = [
+    "Revision",
+    "Wanted",
+    "drained",
+    "evidence_of",
+    "launch",
+    "reports",
+    "takes_port",
+    "wanted",
+    "worked",
+]
 
 _OPENED: Final = timedelta(seconds=15)
 """How long Envoy may take to listen on the public port."""
 
 _PORT_TAKEN: Final = "Address already in use"
 """Envoy's words where somebody else got one of the free ports first."""
+
+
+Tell = Callable[[str], None]
+"""Told in words of a worker that ended."""
 
 
 @dataclass(frozen=True)
@@ -67,22 +82,22 @@ def wanted(manifests: Manifests, options: Options) -> Wanted:
 
 
 async def launch(
-    asked: Wanted, options: Options, home: Home, number: int, port: int, *, opened: bool
+    asked: Wanted, options: Options, home: Home, number: int, port: int, *, opened: bool, tell: Tell
 ) -> Revision:
     """Start the revision; it takes the public `port` at once where `opened`.
 
     Everything as in :func:`launched`. Bad luck with a free port is tried once more.
     """
     try:
-        return await _launch(asked, options, home, f"{number:04}", port, opened=opened)
+        return await _launch(asked, options, home, f"{number:04}", port, opened=opened, tell=tell)
     except EnvoyRejected as error:
         if _PORT_TAKEN not in str(error):
             raise
-        return await _launch(asked, options, home, f"{number:04}-again", port, opened=opened)
+        return await _launch(asked, options, home, f"{number:04}-again", port, opened=opened, tell=tell)
 
 
 async def _launch(
-    asked: Wanted, options: Options, home: Home, name: str, port: int, *, opened: bool
+    asked: Wanted, options: Options, home: Home, name: str, port: int, *, opened: bool, tell: Tell
 ) -> Revision:
     folder = home.run / name
     folder.mkdir(mode=0o700)
@@ -105,6 +120,8 @@ async def _launch(
                 jwks=asked.jwks,
                 record=home.add,
                 prepare=door.open if opened else door.shut,
+                seed=None if compiled.worker is None else home.secret("workers"),
+                tell=tell,
             )
         )
         if opened:
@@ -122,6 +139,12 @@ async def reports(revision: Revision) -> None:
         )
 
 
+async def worked(revision: Revision) -> None:
+    """Wait until its worker is used, where it has one; EnvoyRejected where that does not come to be."""
+    if revision.gateway.worker is not None:
+        await revision.gateway.worker.used()
+
+
 async def takes_port(revision: Revision) -> None:
     """Let it listen on the public port too; EnvoyRejected where it can't."""
     revision.door.open()
@@ -133,7 +156,8 @@ async def drained(
 ) -> DrainOutcome:
     """No new connections after `settle`, then wait for the last request, `grace` at most."""
     plan = DrainPlan(settle=settle, grace=grace, quiet=quiet, lost=timedelta(seconds=1))
-    return await asyncio.to_thread(drain, _Doorkeeper(revision.gateway.admin_port), names.PUBLIC, plan, stop)
+    keeper = _Doorkeeper(revision.gateway.admin_port)
+    return await asyncio.to_thread(drain, keeper, names.PUBLIC, plan, stop)
 
 
 @dataclass(frozen=True)

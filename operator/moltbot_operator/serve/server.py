@@ -5,7 +5,7 @@
     start ──▶ serving ──files changed──▶ wanted? ──same revision──▶ values written ──▶ serving
                  ▲                          │ no: said, and the running one goes on
                  │                          ▼
-                 │                     new revision started, ready, reports itself ──fails──▶ said, ended
+                 │         new revision started, ready, reports itself, worker used ──fails──▶ said, ended
                  │                          ▼
                  └── old drained, ended ── public port taken, new connections steered, old told to drain
 """
@@ -35,6 +35,7 @@ from moltbot_operator.serve.revision import (
     reports,
     takes_port,
     wanted,
+    worked,
 )
 from moltbot_operator.serve.state import Home, default_state
 from moltbot_operator.serve.steer import listening, steer
@@ -107,7 +108,9 @@ class Server:
     async def start(self) -> None:
         """Serve the first revision. Everything as in :func:`moltbot_operator.serve.launch.launched`."""
         asked = self._wanted()
-        self._active = await launch(asked, self.options, self.home, self._next(), self.port, opened=True)
+        self._active = await launch(
+            asked, self.options, self.home, self._next(), self.port, opened=True, tell=self._lost
+        )
         self._tell(self._active)
         self._rotate(asked)
 
@@ -207,10 +210,14 @@ class Server:
     async def _change(self, asked: Wanted) -> bool:
         active = self.active
         if decide(active.identity, asked.identity) is Change.VALUES:
-            return self._write_values(active, asked.manifests, asked.compiled.mounts)
-        new = await launch(asked, self.options, self.home, self._next(), self.port, opened=False)
+            mounts = (*asked.compiled.mounts, *asked.compiled.worker_mounts)
+            return self._write_values(active, asked.manifests, mounts)
+        new = await launch(
+            asked, self.options, self.home, self._next(), self.port, opened=False, tell=self._lost
+        )
         try:
             await reports(new)
+            await worked(new)
             before = listening(active.gateway.envoy_pid, self.port)
             await takes_port(new)
         except BaseException:
@@ -229,6 +236,9 @@ class Server:
             self._words.say(f"{changed} credential files replaced, revision unchanged", files=changed)
         return changed > 0
 
+    def _lost(self, why: str) -> None:
+        self._words.say(why, level="warning")
+
     def _leave(self, old: Revision) -> None:
         event = threading.Event()
         task = asyncio.create_task(self._drain(old, event))
@@ -243,6 +253,8 @@ class Server:
                 revision=old.identity.revision,
                 in_flight=outcome.in_flight,
             )
+            if old.gateway.worker is not None:
+                await old.gateway.worker.idle(event)  # it took jobs that only it knows
         finally:
             await old.stack.aclose()
 
@@ -268,6 +280,9 @@ class Server:
                 self._words.say(f"{word}: {rule.problem.message}", level="warning", rule=rule.name)
         for warning in compiled.warnings:
             self._words.say(f"warning: {warning.message}", level="warning", reason=warning.reason)
+        if compiled.worker is not None:
+            rules = ", ".join(rule.name for rule in compiled.worker.rules)
+            self._words.say(f"a worker stands by for: {rules}", rules=rules)
         for ref, file in gateway.jwks.items():
             self._words.say(f"backend {ref} is sent tokens of a key whose JWKS is {file}")
         at = f"{compiled.agent.namespace}/{compiled.agent.route}"

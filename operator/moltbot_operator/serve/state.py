@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import signal
 import stat
@@ -115,6 +116,23 @@ class Home:
         """Put what runs on record, in place of what was said before."""
         self._record = Record(self._record.server, self._record.run, self._record.children, details)
         self._write()
+
+    def secret(self, name: str) -> str:
+        """A random text that stays the same for this address; made when it is asked for first.
+
+        InvalidInput where it can't be kept.
+        """
+        path = self.folder / f"{name}.secret"
+        try:
+            kept = path.read_text() if path.exists() else ""
+            if not kept:
+                kept = secrets.token_urlsafe(32)
+                write_whole(path, kept.encode())
+        except OSError as error:
+            raise InvalidInput(
+                f"{path}: can't be kept: {error.strerror}; give another folder with --state"
+            ) from error
+        return kept
 
     def _write(self) -> None:
         write_whole(self.folder / "record.json", json.dumps(asdict(self._record), indent=1).encode())

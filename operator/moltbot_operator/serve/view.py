@@ -21,7 +21,7 @@ from moltbot_operator.serve.words import Words
 if TYPE_CHECKING:
     from moltbot_operator.rotation.state import State
 
-__all__ = ["Figures", "figures", "screen", "watch"]
+__all__ = ["Figures", "figures", "screen", "watch", "worker_line"]
 
 PERIOD: Final = timedelta(seconds=1)
 
@@ -45,6 +45,18 @@ class Backend:
 
 
 @dataclass
+class Working:
+    """The worker's figures (docs/workers.md)."""
+
+    requests: float = 0
+    in_flight: float = 0
+    hits: float = 0
+    coalesced: float = 0
+    waiting: float = 0
+    """Jobs that wait or run."""
+
+
+@dataclass
 class Figures:
     """What one scrape says."""
 
@@ -53,10 +65,12 @@ class Figures:
     """5xx answers to clients."""
     in_flight: float = 0
     backends: dict[str, Backend] = field(default_factory=lambda: defaultdict(Backend))
+    worker: Working | None = None
+    """None where there is none, or it is away."""
 
 
 def figures(text: str) -> Figures:
-    """Read the agent's exposition (moltbot_agent.metrics)."""
+    """Read the expositions of the agent (moltbot_agent.metrics) and of the worker."""
     found = Figures()
     for name, labels, value in _samples(text):
         backend = labels.get("backend")
@@ -65,6 +79,9 @@ def figures(text: str) -> Figures:
             found.errors += value if labels["code"] == "5xx" else 0
         elif name == "moltbot_requests_in_flight":
             found.in_flight = value
+        elif name.startswith("moltbot_worker_"):
+            found.worker = found.worker or Working()
+            _add_worker(found.worker, name, labels, value)
         elif backend is not None:
             _add(found.backends[backend], name, labels, value)
     return found
@@ -87,6 +104,20 @@ def _add(backend: Backend, name: str, labels: Mapping[str, str], value: float) -
             backend.credential = "present" if value else "missing"
         case "moltbot_agent_credential_expiry_seconds":
             backend.credential = f"token, {timedelta(seconds=int(value))} left"
+
+
+def _add_worker(worker: Working, name: str, labels: Mapping[str, str], value: float) -> None:
+    match name:
+        case "moltbot_worker_requests_total":
+            worker.requests += value
+        case "moltbot_worker_in_flight":
+            worker.in_flight = value
+        case "moltbot_worker_cache_total" if labels["result"] in {"hit", "stale"}:
+            worker.hits += value
+        case "moltbot_worker_coalesced_total":
+            worker.coalesced += value
+        case "moltbot_worker_queue_depth":
+            worker.waiting += value
 
 
 def _samples(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
@@ -116,6 +147,8 @@ def screen(server: Server, now: Figures, before: Figures, elapsed: float, said: 
     for name, backend in sorted(now.backends.items()):
         table.add_row(*_row(name, backend, before.backends.get(name, Backend()), elapsed))
     parts: list[RenderableType] = [head, line, table]
+    if (worker := server.active.gateway.worker) is not None:
+        parts.append(worker_line(now.worker, before.worker, worker.ends, elapsed))
     rotations = {} if server.rotations is None else server.rotations.all
     parts += [_rotation(str(ref), each.store.state) for ref, each in sorted(rotations.items())]
     if server.failure is not None:
@@ -139,6 +172,23 @@ def _row(name: str, now: Backend, before: Backend, elapsed: float) -> list[Rende
     ]
 
 
+def worker_line(now: "Working | None", before: "Working | None", ends: int, elapsed: float) -> Text:
+    """The line of the worker: what it does, or that it is away."""
+    text = Text("worker: ")
+    if now is None:
+        text.append("away, requests go on without it", "yellow")
+    else:
+        past = before or now
+        rate = max(0.0, now.requests - past.requests) / elapsed
+        text.append(
+            f"{rate:.1f} requests/s  {now.in_flight:.0f} in flight  {now.hits:,.0f} kept answers given  "
+            f"{now.coalesced:,.0f} calls shared  {now.waiting:.0f} jobs"
+        )
+    if ends:
+        text.append(f"  ended {ends} times", "yellow")
+    return text
+
+
 def _rotation(backend: str, state: "State") -> Text:
     due = "" if state.due is None else f", next {state.due:%Y-%m-%d %H:%M} UTC"
     text = Text(f"credential of {backend}: {state.version or 'none yet'}, {state.phase}{due}")
@@ -156,7 +206,9 @@ async def watch(server: Server, words: Words, console: Console | None = None) ->
         with Live(console=console or Console(stderr=True), auto_refresh=False, screen=False) as live:
             while True:
                 text = await scrape(server)
-                now, moment = figures(text or ""), clock()
+                worker = server.active.gateway.worker
+                more = None if worker is None else await asyncio.to_thread(worker.metrics)
+                now, moment = figures(f"{text or ''}\n{more or ''}"), clock()
                 if revision != server.active.identity.revision:  # its counters begin at 0
                     before, revision = Figures() if revision else now, server.active.identity.revision
                 live.update(screen(server, now, before, max(moment - then, 0.001), words.last), refresh=True)

@@ -63,3 +63,9 @@ def test_what_can_not_be_told_is_1(moltbot, arguments, said):
     code, _, err = moltbot("explain", *arguments)
     assert code == 1
     assert said in err
+
+
+def test_a_rule_of_workers_is_explained_too(moltbot):
+    code, out, _ = moltbot("explain", "examples/one-machine.yaml", "--path", "/v1/chat/completions")
+    assert code == 0
+    assert "local  100 %" in out

@@ -14,10 +14,11 @@ from moltbot_operator.errors import InvalidInput
 from moltbot_operator.rotation.state import Phase, State
 from moltbot_operator.serve.decision import Change, Identity, decide
 from moltbot_operator.serve.notify import notify
-from moltbot_operator.serve.ports import free_port, free_ports, require_free
+from moltbot_operator.serve.ports import free_port, free_ports, require_free, reserved
 from moltbot_operator.serve.steer import listening, steer
-from moltbot_operator.serve.view import figures, screen
+from moltbot_operator.serve.view import figures, screen, worker_line
 from moltbot_operator.serve.watch import expand, signature
+from moltbot_operator.serve.worker import pause_after
 
 
 def test_a_folder_stands_for_its_manifests_in_order(tmp_path):
@@ -69,7 +70,7 @@ def test_a_taken_port_is_named_with_the_option_that_chooses_another():
         with pytest.raises(InvalidInput, match=f"127.0.0.1:{port} can't be listened on.*--metrics-port"):
             require_free("127.0.0.1", port, "--metrics-port")
         assert free_port("127.0.0.1", port) != port
-    assert len({*vars(free_ports("127.0.0.1")).values()}) == 7
+    assert len({*vars(free_ports("127.0.0.1")).values()}) == 11
 
 
 def test_new_connections_go_to_the_sockets_that_came_last():
@@ -108,6 +109,13 @@ moltbot_model_load_latency_seconds_sum{backend="default/a",route="default/r"} 4.
 moltbot_model_load_latency_seconds_count{backend="default/a",route="default/r"} 40.0
 moltbot_backend_ejected{backend="default/a",route="default/r"} 1.0
 moltbot_agent_credential_present{backend="default/a",route="default/r"} 0.0
+moltbot_worker_requests_total{code="2xx",rule="all"} 6.0
+moltbot_worker_in_flight 2.0
+moltbot_worker_cache_total{result="hit",rule="all"} 4.0
+moltbot_worker_cache_total{result="stale",rule="all"} 1.0
+moltbot_worker_cache_total{result="miss",rule="all"} 9.0
+moltbot_worker_coalesced_total{rule="all"} 1.0
+moltbot_worker_queue_depth{queue="default"} 4.0
 """
 
 
@@ -120,7 +128,8 @@ def test_the_view_shows_rates_latency_circuit_credential_and_why_files_are_not_s
     compiled = CompiledRoute("abc", SimpleNamespace(namespace="default", route="r"), {}, (), (), (), ())
     server = SimpleNamespace(
         active=SimpleNamespace(
-            gateway=SimpleNamespace(compiled=compiled), identity=Identity("default/r", "abc")
+            gateway=SimpleNamespace(compiled=compiled, worker=SimpleNamespace(ends=2)),
+            identity=Identity("default/r", "abc"),
         ),
         options=SimpleNamespace(metrics_port=9090),
         url="http://127.0.0.1:8080",
@@ -136,9 +145,32 @@ def test_the_view_shows_rates_latency_circuit_credential_and_why_files_are_not_s
         "revision abc", "http://127.0.0.1:8080/v1", "1 draining", "21.0 requests/s", "1.0 errors/s",
         "3 in flight", "default/a", "22.5", "2.5", "100 ms", "open", "missing",
         "not taken over: in.yaml: line 3 column 1: wrong", "serving default/r",
+        "worker: 0.0 requests/s  2 in flight  5 kept answers given  1 calls shared  4 jobs  ended 2 times",
         "credential of default/a: v2, Overlap, next 2030-01-01 00:00 UTC", "v1 stays valid",
     ):  # fmt: skip
         assert shown in text, shown
+
+
+def test_the_view_says_that_the_worker_is_away():
+    assert "away, requests go on without it" in worker_line(None, None, 1, 1.0).plain
+
+
+def test_a_worker_that_keeps_ending_is_started_less_and_less_often():
+    pauses = [pause_after(ends).total_seconds() for ends in range(1, 40)]
+    assert pauses[:3] == [0.2, 0.4, 0.8]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 30
+    assert pause_after(0) == pause_after(1)
+
+
+def test_a_reserved_port_is_nobodys_but_of_who_listens_there_with_reuse():
+    port = free_port("127.0.0.1", 0)
+    with reserved([port]), socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
+        with socket.create_connection(("127.0.0.1", port), timeout=10):
+            pass
 
 
 def test_a_service_manager_is_told(tmp_path, monkeypatch):

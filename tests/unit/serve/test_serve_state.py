@@ -52,6 +52,16 @@ def test_nothing_is_left_after_an_orderly_end(home):
     assert names(held.folder) == ["lock"]
 
 
+def test_a_secret_of_an_address_stays_and_is_the_owners(home):
+    with home().held():
+        first = home().secret("workers")
+        assert len(first) > 30
+        assert home().secret("workers") == first
+        assert (home().folder / "workers.secret").stat().st_mode & 0o777 == 0o600
+    with home(8081).held():
+        assert home(8081).secret("workers") != first
+
+
 def test_children_and_folder_of_a_killed_server_are_ended_and_removed(home, sleeper):
     left = home()
     killed(left, (sleeper.pid, started(sleeper.pid)))
