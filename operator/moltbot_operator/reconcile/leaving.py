@@ -10,7 +10,7 @@ is made up for.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
@@ -28,7 +28,10 @@ KNOWN: Final = timedelta(seconds=55)
 """How long a pod is taken to know what it was told; a little less than between looks at a settled route."""
 
 AGAIN: Final = timedelta(seconds=2)
-"""After which a pod that was not reached is told again."""
+"""After which a pod that was not reached is told again; twice as long after each further time."""
+
+LATEST: Final = timedelta(seconds=30)
+"""Longest pause before a pod that was not reached is told again."""
 
 
 class Teller(Protocol):
@@ -43,7 +46,8 @@ class _Told:
     leaving: bool
     again: datetime
     """When it is told anew: it is known until then, or was not reached and is left alone until then."""
-    reached: bool
+    pause: timedelta | None = None
+    """What there is until then, where it was not reached."""
 
 
 def departures(plan: Plan, serves: str | None) -> Mapping[str, bool]:
@@ -80,27 +84,29 @@ class Leaving:
         place = (owner.namespace, owner.name)
         before = self._told.get(place, {})
         due = [uid for uid, (_, leaving) in wanted.items() if _due(before.get(uid), leaving, now)]
-        told = await asyncio.gather(*(self._one(self._teller, *wanted[uid], token, now) for uid in due))
-        self._told[place] = {uid: each for uid, each in before.items() if uid in wanted} | dict(
+        told = await asyncio.gather(*(self._one(*wanted[uid], token, before.get(uid), now) for uid in due))
+        after = {uid: each for uid, each in before.items() if uid in wanted} | dict(
             zip(due, told, strict=True)
         )
-        return _next(self._told[place].values())
+        self._told[place] = after
+        return min((each.again - now for each in after.values() if each.pause), default=None)
 
     def forget(self, namespace: str, name: str) -> None:
         """The route is gone."""
         self._told.pop((namespace, name), None)
 
-    async def _one(self, teller: Teller, pod: Manifest, leaving: bool, token: str, now: datetime) -> _Told:
+    async def _one(
+        self, pod: Manifest, leaving: bool, token: str, before: _Told | None, now: datetime
+    ) -> _Told:
+        assert self._teller is not None  # noqa: S101 — the caller has looked
         try:
-            await teller.tell(pod, token, leaving=leaving)
+            await self._teller.tell(pod, token, leaving=leaving)
         except EvidenceUnavailable:
-            return _Told(leaving, now + AGAIN, reached=False)
-        return _Told(leaving, now + KNOWN, reached=True)
+            before = before if before and before.leaving == leaving else None
+            pause = min(2 * before.pause, LATEST) if before and before.pause else AGAIN
+            return _Told(leaving, now + pause, pause)
+        return _Told(leaving, now + KNOWN)
 
 
 def _due(told: _Told | None, leaving: bool, now: datetime) -> bool:
     return told is None or told.leaving != leaving or now >= told.again
-
-
-def _next(told: Collection[_Told]) -> timedelta | None:
-    return None if all(each.reached for each in told) else AGAIN

@@ -12,7 +12,7 @@ from moltbot_operator.constants import LABEL_MANAGED_BY, LABEL_REVISION, LABEL_R
 from moltbot_operator.kube.cache import Cache
 from moltbot_operator.kube.kinds import POD
 from moltbot_operator.reconcile.evidence import EvidenceUnavailable
-from moltbot_operator.reconcile.leaving import AGAIN, KNOWN, Leaving, departures
+from moltbot_operator.reconcile.leaving import AGAIN, KNOWN, LATEST, Leaving, departures
 from moltbot_operator.rollout import Phase, Plan, State
 from moltbot_operator.rollout.state import Old
 
@@ -90,10 +90,23 @@ async def test_a_pod_that_is_not_reached_is_told_again_after_a_while_and_holds_u
     assert await world.look(plan("b", "a"), "b") == (everybody, AGAIN)
     assert await world.look(plan("b", "a"), "b") == ([], AGAIN), "not at each look"
     world.now += AGAIN
-    assert await world.look(plan("b", "a"), "b") == ([("a1", True)], AGAIN)
-    world.now += AGAIN
+    assert await world.look(plan("b", "a"), "b") == ([("a1", True)], 2 * AGAIN)
+    world.now += 2 * AGAIN
     world.lost.clear()
     assert await world.look(plan("b", "a"), "b") == ([("a1", True)], None)
+
+
+async def test_a_pod_that_is_never_reached_is_told_ever_more_rarely() -> None:
+    world = World(a1="a", b1="b")
+    world.lost = {"a1"}
+    pauses = []
+    for _ in range(100):
+        _, again = await world.look(plan("b", "a"), "b")
+        assert again is not None
+        pauses.append(again)
+        world.now += again
+    assert pauses[:3] == [AGAIN, 2 * AGAIN, 4 * AGAIN]
+    assert pauses[-1] <= LATEST
 
 
 async def test_a_new_operator_tells_everybody_and_each_is_told_anew_after_a_minute() -> None:
