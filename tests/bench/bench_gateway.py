@@ -217,9 +217,8 @@ def main():
     pinned = {name: pin["version"] for name, pin in PINS.items() if name in measured_names}
     publish("gateway-soak" if arguments.soak else "gateway", samples, notes, **pinned)
     if arguments.write_docs:
-        write_docs(
-            samples, notes, pinned, f"{arguments.repetitions} repetitions of {arguments.seconds:g} s a cell"
-        )
+        how = f"{arguments.repetitions} repetitions of {arguments.seconds:g} s a cell"
+        write_docs("gateway", samples, notes, pinned, how)
 
 
 if __name__ == "__main__":

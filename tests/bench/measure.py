@@ -18,7 +18,7 @@ SIZE = 1024
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def _body(**more):
+def body_of(**more):
     """A chat request of 1 KB."""
     given = {"model": MODEL, **more, "messages": [{"role": "user", "content": ""}]}
     missing = SIZE - len(json.dumps(given, separators=(",", ":")))
@@ -26,7 +26,7 @@ def _body(**more):
     return json.dumps(given, separators=(",", ":"))
 
 
-BODY = _body()
+BODY = body_of()
 
 
 class Failed(Exception):  # noqa: N818
@@ -93,7 +93,7 @@ async def until_answers(target, seconds=60):
     begin, said = loop.time(), "nothing"
     while loop.time() - begin < seconds:
         try:
-            said = await asyncio.wait_for(_once(target), 10)
+            said = await asyncio.wait_for(first_bytes(target), 10)
         except (OSError, TimeoutError) as error:
             said = repr(error)
         if said.startswith("HTTP/1.1 200"):
@@ -102,7 +102,8 @@ async def until_answers(target, seconds=60):
     raise TimeoutError(said[:500])
 
 
-async def _once(target):
+async def first_bytes(target):
+    """The first 2,000 bytes of one answer, as text."""
     host, port = target.address.split(":")
     reader, writer = await asyncio.open_connection(host, port)
     try:

@@ -16,6 +16,7 @@ from measure import BODY, MODEL, Target, free_port, process, until_answers
 PINS = tomllib.loads(Path(__file__).with_name("gateways.toml").read_text())
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "moltbot-bench"
 INSTALL_SECONDS = 900
+START_SECONDS = 180
 
 
 class LeftOut(Exception):  # noqa: N818
@@ -63,7 +64,7 @@ async def _started(name, port, command, *, path="/v1/chat/completions", headers=
             name, f"127.0.0.1:{port}", (pid,), path=path, headers=headers, body=body, version=version
         )
         try:
-            seconds = await until_answers(target)
+            seconds = await until_answers(target, START_SECONDS)
         except TimeoutError as error:
             said = log.read_text(errors="replace")[-500:]
             raise LeftOut(f"{name} {version} did not answer: {error}; it said: {said}") from error
@@ -129,11 +130,15 @@ async def vllm_router(ports, folder):  # noqa: ARG001 - all are called alike
 
 
 @contextlib.asynccontextmanager
-async def litellm(ports, folder):
+async def litellm(ports, folder, *, cached=False):
+    """`cached`: keeps answers in its memory."""
     home = await asyncio.to_thread(install, "litellm")
-    config = folder / "litellm.yaml"
+    config = folder / f"litellm-{cached}.yaml"
     upstream = {"model": f"openai/{MODEL}-v1", "api_base": f"http://127.0.0.1:{ports[0]}/v1", "api_key": "x"}
-    config.write_text(yaml.safe_dump({"model_list": [{"model_name": MODEL, "litellm_params": upstream}]}))
+    document = {"model_list": [{"model_name": MODEL, "litellm_params": upstream}]}
+    if cached:
+        document["litellm_settings"] = {"cache": True, "cache_params": {"type": "local"}}
+    config.write_text(yaml.safe_dump(document))
     port = free_port()
     command = [str(home / "bin" / "litellm"), "--config", str(config), "--host", "127.0.0.1"]
     command += ["--port", str(port), "--num_workers", "1", "--telemetry", "False"]
@@ -148,7 +153,8 @@ async def litellm(ports, folder):
 
 
 @contextlib.asynccontextmanager
-async def portkey(ports, folder):  # noqa: ARG001 - all are called alike
+async def portkey(ports, folder, *, cached=False):  # noqa: ARG001 - all are called alike
+    """`cached`: keeps answers in its memory."""
     home = await asyncio.to_thread(install, "portkey")
     port = free_port()
     server = home / "node_modules" / "@portkey-ai" / "gateway" / "build" / "start-server.js"
@@ -158,6 +164,7 @@ async def portkey(ports, folder):  # noqa: ARG001 - all are called alike
         "api_key": "x",
         "custom_host": f"http://127.0.0.1:{ports[0]}/v1",
         "override_params": {"model": f"{MODEL}-v1"},
+        **({"cache": {"mode": "simple"}} if cached else {}),
     }
     headers = (f"x-portkey-config: {json.dumps(config)}",)
     async with _started("portkey", port, command, headers=headers) as made:
