@@ -30,8 +30,8 @@ from moltbot_operator.rotation.actions import (
 )
 from moltbot_operator.rotation.issuing import Credential, Issuer, tag_of, tag_prefix
 from moltbot_operator.rotation.machine import View, decide
-from moltbot_operator.rotation.outcomes import settle
-from moltbot_operator.rotation.state import Facts, Mounted, Policy, State
+from moltbot_operator.rotation.outcomes import LATE_ANSWER, settle
+from moltbot_operator.rotation.state import Facts, Mounted, Phase, Policy, State
 from moltbot_operator.rotation.telling import Announcement, announcements
 
 __all__ = ["Driver", "Gateways", "Keys", "Origin", "Store", "Surroundings"]
@@ -144,6 +144,7 @@ class Driver:
             state = await self._around.store.load()
             if self._hurry:
                 state, self._hurry = replace(state, retry=None), False
+            state = await self._resume(state)
         for _ in range(MOST_STEPS):
             now = self._around.clock()
             facts = await self._facts(state, policy, now)
@@ -161,6 +162,12 @@ class Driver:
             state = await self._save(state, after, note)
         self._state = state
         return self._around.clock() + STORE_PAUSE
+
+    async def _resume(self, state: State) -> State:
+        """A process that ended may have left a call on its way, which makes a credential later."""
+        if state.phase is not Phase.PREPARED or state.sweep is not None:
+            return state
+        return await self._save(state, replace(state, sweep=self._around.clock() + LATE_ANSWER))
 
     async def _save(self, before: State, after: State, note: str = "") -> State:
         """Waiting is no news: only what has a meaning after a restart is written."""
@@ -304,7 +311,9 @@ class Driver:
             return None
         stored = [await around.store.get(version) for version in await around.store.versions()]
         known = {credential.id for credential in stored if credential is not None}
+        # One in use whose Secret is gone is known by its tag alone; one that is known has no twin of its tag.
         lived = {tag_of(around.uid, version) for version in (state.version, state.previous) if version}
+        lived -= {found.tag for found in listed if found.id in known}
         left: Failed | None = None
         for found in listed:
             if found.id in known or found.tag in lived:

@@ -25,7 +25,7 @@ from moltbot_operator.rotation.machine import View, discard, promote
 from moltbot_operator.rotation.state import Phase, State
 from moltbot_operator.rotation.timing import FIRST_PAUSE, FIRST_STEP_PAUSE, next_due, pause
 
-__all__ = ["POLL", "settle"]
+__all__ = ["LATE_ANSWER", "POLL", "settle"]
 
 POLL: Final = timedelta(seconds=1)
 """How soon gateways are asked again."""

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from itertools import combinations, product
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -265,6 +266,34 @@ def test_after_any_mixture_one_valid_credential_is_in_use(events: list[tuple[str
     assert world.valid == [used]
     assert set(world.stored) == {world.state.version}
     assert all(key.tag.startswith(f"moltbot-{UID}-") or not key.tag for key in world.keys.values())
+
+
+HITS = ["kill before", "kill after", "store", "nothing", "refuse", "unclear", "lost", "late", "hang"]
+
+
+@pytest.mark.parametrize("compromised", [False, True])
+@pytest.mark.parametrize(("one", "other"), list(combinations(range(1, 7), 2)))
+def test_any_two_faults_around_the_making_leave_one_valid_credential(
+    one: int, other: int, compromised: bool
+) -> None:
+    """The calls are: save, find, create, then save and put, or after a restart load, find, revoke, create."""
+    for first, second in product(HITS, HITS):
+        world = World()
+        run(world, lambda world=world: world.state.version is not None and world.given(1)[0] is not None)  # type: ignore[misc]
+        rotated(world)
+        begin = len(world.calls)
+        faults = {begin + one: first, begin + other: second}
+        world.fault = lambda at, _, faults=faults: faults.get(at, "")  # type: ignore[assignment,misc]
+        world.policy = replace(world.policy, rotate_at=world.now)
+        if compromised:
+            world.policy = replace(world.policy, compromised=world.state.version)
+        pass_time(world, timedelta(minutes=1))
+        run(
+            world,
+            lambda world=world: world.settled() and world.state.attempts == 0,  # type: ignore[misc]
+            timedelta(days=6),
+        )
+        assert world.valid == [world.given(1)[0]], (first, second)
 
 
 CACHED, LIFE = timedelta(minutes=5), timedelta(minutes=10)
