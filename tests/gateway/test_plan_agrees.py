@@ -113,8 +113,20 @@ def test_plan_says_what_a_change_does(tmp_path):
         sent.append(asyncio.run(confirm(folder, before, after)))
 
     agree()
-    assert sum(count for count, _ in sent) >= 20 * PLANS
-    assert sum(elsewhere for _, elsewhere in sent) >= max(1, PLANS // 4)
+    assert sent
+    assert all(count for count, _ in sent)
+
+
+def test_plan_finds_requests_that_go_elsewhere(tmp_path):
+    """A change that surely moves some, which one by chance need not."""
+
+    def route(backend):
+        rule = {"name": "all", "candidates": [{"backend": backend, "weight": 1}]}
+        scope = [{"name": "anyone", "auth": {"anonymous": {}}, "backends": NAMES}]
+        return [rule], {name: {} for name in NAMES}, scope
+
+    _, elsewhere = asyncio.run(confirm(tmp_path, route(NAMES[0]), route(NAMES[1])))
+    assert elsewhere >= 1
 
 
 def test_a_revision_that_differs_has_a_change_that_is_named(tmp_path):
