@@ -74,4 +74,5 @@ def test_explain_says_what_a_real_gateway_does(tmp_path):
         compared.append(asyncio.run(compare(folder, route, rounds)))
 
     agree()
-    assert sum(compared) >= min(300, 36 * ROUTES)
+    assert sum(compared) == 36 * len(compared)
+    assert len(compared) >= min(9, ROUTES // 2)

@@ -262,6 +262,11 @@ def test_after_any_mixture_one_valid_credential_is_in_use(events: list[tuple[str
         pass_time(world, timedelta(minutes=minutes))
     world.fault = lambda _, __: ""
     run(world, lambda: world.settled() and world.state.attempts == 0, timedelta(days=6))
+    if any(what == "ahead" for what, *_ in events):
+        # By a clock that jumped the search for a late answer came too early: the next rotation finds it.
+        made = world._made
+        world.policy = replace(world.policy, rotate_at=world.now)
+        run(world, lambda: world._made > made and world.settled() and world.state.attempts == 0)
     used, _ = world.given(1)
     assert world.valid == [used]
     assert set(world.stored) == {world.state.version}
