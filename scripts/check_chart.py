@@ -43,6 +43,19 @@ VARIANTS: dict[str, list[str]] = {
     "one replica, no CRDs": ["--set", "replicas=1", "--set", "crds.install=false"],
     "no JWKS": ["--set", "jwks.enabled=false"],
     "CRDs not kept": ["--set", "crds.keep=false"],
+    "Redis": ["--set", "redis.bundled.enabled=true"],
+    "Redis with a volume, an own Secret, and own namespaces only": [
+        "--set",
+        "redis.bundled.enabled=true",
+        "--set",
+        "redis.bundled.existingSecret=redis",
+        "--set",
+        "redis.bundled.persistence.enabled=true",
+        "--set",
+        "redis.bundled.persistence.storageClass=fast",
+        "--set",
+        "watchNamespaces={team-a,team-b}",
+    ],
 }
 """Name -> helm arguments of each way to install that must render validly."""
 
@@ -50,6 +63,7 @@ REFUSED: dict[str, list[str]] = {
     "no replicas": ["--set", "replicas=0"],
     "unknown value": ["--set", "replica=2"],
     "bad level": ["--set", "logLevel=loud"],
+    "memory as Kubernetes writes it": ["--set", "redis.bundled.maxMemory=128Mi"],
 }
 """Name -> helm arguments that values.schema.json must refuse."""
 

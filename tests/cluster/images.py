@@ -3,6 +3,7 @@
 There is no registry: every image a pod names must have been imported.
 """
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from layout import CONTAINERD_SOCKET, IMAGE_NAMESPACE
 PAUSE = "localhost/pause:3"
 ADDONS = ("coredns", "metrics-server")
 """Static programs that are run as pods, from images localhost/NAME:VERSION."""
+
+REDIS = "localhost/redis:machine"
+REDIS_PROGRAMS = ("redis-server", "redis-cli", "sh", "cat")
+"""Of this machine, for want of the public image that the chart names."""
 
 IMPORT_SECONDS = 300
 
@@ -47,6 +52,27 @@ def addon_archives() -> list[Path]:
             write_image(archive, tag, layer_of({program.name: program}), [f"/{program.name}"])
         found.append(archive)
     return found
+
+
+def _libraries(program: Path) -> set[Path]:
+    """What a dynamic program loads, its loader included."""
+    said = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=True).stdout
+    return {Path(word) for line in said.splitlines() for word in line.split() if word.startswith("/")}
+
+
+def redis_archive() -> Path:
+    """Archive of an image of this machine's own Redis with a shell, written if it is not there yet."""
+    archive = folder() / "redis-machine.tar"
+    found = {name: shutil.which(name) for name in REDIS_PROGRAMS}
+    if missing := [name for name, path in found.items() if path is None]:
+        raise RuntimeError(f"no {', '.join(missing)} on this machine: tests/cluster/install-packages has it")
+    programs = {f"bin/{name}": Path(path).resolve() for name, path in found.items() if path}
+    newest = max(program.stat().st_mtime for program in programs.values())
+    if not archive.exists() or archive.stat().st_mtime < newest:
+        libraries = {path for program in programs.values() for path in _libraries(program)}
+        files = programs | {str(path).removeprefix("/"): path for path in libraries}
+        write_image(archive, REDIS, layer_of(files), ["/bin/redis-server"])
+    return archive
 
 
 def ctr(*args: str) -> str:

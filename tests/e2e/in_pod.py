@@ -4,7 +4,8 @@ Argument: one JSON job; prints one JSON result. Jobs:
 
 load    POST `count` requests (or for `duration` seconds), `concurrency` at a time, to `url`; counts outcomes;
         with `rate` at most so many a second; with `until` = [outcome, seconds] so long after the first such
-        outcome; `times`: when each came, in seconds, and its outcome
+        outcome; `times`: when each came, in seconds, and its outcome; outcomes are told apart by the header
+        `told` (`x-provider`)
 stream  one streamed request; when each chunk arrived, in seconds
 streams streamed requests for `duration` seconds, `concurrency` at a time; how many came whole, what cut some
 raw     the bytes `head` + `body` over a socket to `host`:`port`; the answer as text
@@ -51,8 +52,8 @@ async def load(job):
             try:
                 async with session.post(job["url"], json=job.get("body", BODY)) as answer:
                     body = await answer.read()
-                    provider = answer.headers.get("x-provider", "")
-                    noted(f"{answer.status} {provider}")
+                    told = answer.headers.get(job.get("told", "x-provider"), "")
+                    noted(f"{answer.status} {told}")
                     if answer.status != 200 and len(errors) < 5:
                         errors.append(f"{answer.status}: {body[:300]!r}")
             except (aiohttp.ClientError, TimeoutError, OSError) as error:

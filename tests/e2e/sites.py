@@ -82,7 +82,8 @@ def kill(cluster, pod) -> None:
                 if pod["metadata"]["uid"] in group.read_text():
                     os.kill(int(group.parent.name), signal.SIGKILL)
     name = pod["metadata"]["name"]
-    cluster.kubectl("delete", "pod", name, "-n", SYSTEM, "--grace-period=0", "--force", "--wait=false")
+    where = pod["metadata"]["namespace"]
+    cluster.kubectl("delete", "pod", name, "-n", where, "--grace-period=0", "--force", "--wait=false")
 
 
 @dataclass(frozen=True)

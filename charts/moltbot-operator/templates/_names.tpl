@@ -42,6 +42,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ include "moltbot.fullname" . }}-leader
 {{- end -}}
 
+{{- define "moltbot.redisName" -}}
+{{ include "moltbot.fullname" . }}-redis
+{{- end -}}
+
+{{- define "moltbot.redisSelector" -}}
+app.kubernetes.io/name: {{ include "moltbot.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: redis
+{{- end -}}
+
 {{- define "moltbot.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 65532
