@@ -16,13 +16,14 @@ envoy/extensions/access_loggers/stats/v3/stats.proto.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
-
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from typing import TYPE_CHECKING, Any, Final
 
 from moltbot_agent import clients
 from moltbot_agent.attempts import PREFIX
 from moltbot_agent.config import Served
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
 
 __all__ = ["OPERATIONS", "call_log", "families", "first_token_log", "histogram_settings"]
 
@@ -163,7 +164,7 @@ _LABELS: Final = ("route", "backend", "gen_ai_operation_name", "gen_ai_provider_
 
 def families(
     text: str, route: str, namespace: str, served: Mapping[str, Served], consumers: Iterable[str]
-) -> Iterable[Metric]:
+) -> "Iterable[Metric]":
     """Families of `/metrics` from `/stats?format=prometheus`.
 
     A backend or consumer that is not of the configuration counts under the empty name.
@@ -200,7 +201,12 @@ def _written(
     route: str,
     counted: Mapping[tuple[str, str], float],
     series: Mapping[tuple[str, tuple[str, ...]], _Series],
-) -> Iterable[Metric]:
+) -> "Iterable[Metric]":
+    from prometheus_client.core import (  # noqa: PLC0415 - the compiler needs this module without it
+        CounterMetricFamily,
+        HistogramMetricFamily,
+    )
+
     calls = CounterMetricFamily(
         "moltbot_consumer_requests", "Answers to each consumer", labels=["route", "consumer", "code"]
     )

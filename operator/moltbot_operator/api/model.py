@@ -5,8 +5,12 @@ in Python, for files that `moltbot serve` and `moltbot convert` read without one
 runs every bad input through both.
 """
 
+import ast
+import inspect
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
@@ -48,7 +52,6 @@ class ApiModel(BaseModel):
         alias_generator=to_camel,
         validate_by_name=True,
         validate_by_alias=True,
-        use_attribute_docstrings=True,
         defer_build=True,
     )
 
@@ -73,7 +76,10 @@ class ApiModel(BaseModel):
         if cls.checks:
             schema["x-kubernetes-validations"] = [check.as_validation() for check in cls.checks]
         written = cls.model_construct().model_dump(mode="json", by_alias=True, exclude_none=True)
+        said = _docstrings(cls)
         for name, member in schema.get("properties", {}).items():
+            if name in said:
+                member.setdefault("description", said[name])
             member.pop("default", None)
             if name in written and not isinstance(written[name], dict | list):
                 member["default"] = written[name]
@@ -84,3 +90,23 @@ class OpenModel(ApiModel):
     """A part that others write too or that grows: unknown fields are dropped."""
 
     model_config = ConfigDict(extra="ignore")
+
+
+def _docstrings(model: type[ApiModel]) -> dict[str, str]:
+    """The text below each attribute, by its name in files.
+
+    Read here and not by pydantic (`use_attribute_docstrings`), which would read the sources of all types at
+    each start of each command; only the schema needs them.
+    """
+    written: dict[str, str] = {}
+    for each in reversed(model.__mro__):
+        if issubclass(each, ApiModel):
+            [definition] = ast.parse(textwrap.dedent(inspect.getsource(each))).body
+            body = definition.body if isinstance(definition, ast.ClassDef) else []
+            for field, text in pairwise(body):
+                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                    match text:
+                        case ast.Expr(value=ast.Constant(value=str(said))):
+                            written[field.target.id] = inspect.cleandoc(said)
+    fields = model.model_fields
+    return {fields[name].alias or name: said for name, said in written.items() if name in fields}

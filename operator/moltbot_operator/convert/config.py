@@ -29,7 +29,7 @@ __all__ = ["ConfigCandidate", "ConfigFailover", "ConfigRoute", "ModelsConfig", "
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 def _weight(value: Any) -> Decimal:

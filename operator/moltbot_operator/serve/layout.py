@@ -12,7 +12,7 @@ from moltbot_agent.certificate import check_pair
 from moltbot_agent.files import write_if_different
 from moltbot_agent.sources import Unusable
 from moltbot_operator.compile import CompiledRoute, Files, Mount, WorkerAddress, WorkerFiles, worker_secret
-from moltbot_operator.compile.workloads import PROBE_KEY, TOKEN_KEY, probe_key
+from moltbot_operator.compile.probe_key import PROBE_KEY, TOKEN_KEY, probe_key
 from moltbot_operator.constants import SYSTEM_CA
 from moltbot_operator.errors import InvalidInput
 from moltbot_operator.serve.files import Manifests
