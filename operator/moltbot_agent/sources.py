@@ -6,7 +6,7 @@ link where there is one: what is read then belongs to one version.
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -36,7 +36,7 @@ class KeyFile:
     """One file of a folder, with its value or what is wrong with it."""
 
     name: str
-    value: str | None
+    value: str | None = field(repr=False)
     problem: str | None = None
 
 

@@ -26,9 +26,9 @@ class Request:
 
     method: str
     path: str
-    headers: Headers
+    headers: Headers = field(repr=False)
     """The client's, without the gateway's own."""
-    body: bytes
+    body: bytes = field(repr=False)
     rule: Rule
     consumer: str
     route: str | None = None

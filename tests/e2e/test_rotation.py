@@ -338,9 +338,16 @@ def test_no_secret_of_the_run_is_in_logs_events_or_status(rotating):
     for where, name in pods:
         said = site.cluster.kubectl("logs", name, "-n", where, "--all-containers", "--tail=-1")
         texts[f"log of {name}"] = said
-    for each in gateways:
+    operators = site.cluster.list("pods", SYSTEM, "app.kubernetes.io/component=operator")
+    assert operators
+    for each in (*gateways, *operators):
         url = f"http://{each['status']['podIP']}:9090/metrics"
-        texts[f"metrics of {each['metadata']['name']}"] = site.client("http", method="GET", url=url)["body"]
+        answer = site.client("http", method="GET", url=url)
+        assert answer["status"] == 200
+        texts[f"metrics of {each['metadata']['name']}"] = answer["body"]
+    for kind in ("modelbackends", "moltbotroutes", "secrets", "events"):
+        said = site.cluster.kubectl("describe", kind, "-n", site.namespace)
+        texts[f"what kubectl describes of {kind}"] = said
     values = {value for value in values if value and len(value) > 7}
     assert len(values) > 8
     for where, text in texts.items():

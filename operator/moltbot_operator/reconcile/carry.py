@@ -50,7 +50,7 @@ class RouteMemory:
     owner: Owner
     rendered: dict[str, GatewayRevision] = field(default_factory=dict)
     gateway: Gateway | None = None
-    token: str = ""
+    token: str = field(default="", repr=False)
     awaited: tuple[Any, ...] = ()
     looks: int = 0
 

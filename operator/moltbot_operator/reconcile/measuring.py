@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import inf
 from typing import Final
@@ -40,7 +40,7 @@ class Measurer:
     gateway: Gateway
     cache: Cache
     evidence: EvidenceReader
-    token: str
+    token: str = field(repr=False)
     clock: Callable[[], datetime]
     sleep: Sleep = asyncio.sleep
 

@@ -78,7 +78,7 @@ def decide(state: State, view: View) -> Step:
         due = state.due or next_due(policy, now, facts.stored[given])
         answered = state.answered if facts.begun_with or not _asked(state, policy, now) else policy.rotate_at
         found = replace(state, version=given, rotated=state.rotated or now, due=due, answered=answered)
-        return Step(found)
+        return Step(replace(found, not_after=facts.stored[given]))
     if (
         state.phase in BEFORE_PROMOTED
         and state.phase is not Phase.PREPARED
@@ -196,6 +196,7 @@ def _begin(state: State, facts: Facts, policy: Policy, now: datetime) -> datetim
         or state.attempts  # one failed, and what asked for it still holds
         or policy.compromised == state.version
         or state.version not in facts.stored
+        or expired(state.not_after, now)  # every request is refused: no time to spread
     ):
         moments = [now]
     else:
@@ -241,7 +242,7 @@ def _verified(state: State, view: View) -> Step:
     first = Mounted(state.pending)
     if state.version is None and view.facts.mounted != first:
         return Step(state, Mount(first))  # gateways look for it once the state names a version
-    if state.urgent or state.version is None or state.version not in view.facts.stored:
+    if state.version is None or state.version not in view.facts.stored or _worthless(state, view):
         return Step(promote(state, view))
     return Step(replace(state, phase=Phase.DISTRIBUTED, tries=0, retry=None))
 
@@ -252,7 +253,7 @@ def _distributed(state: State, view: View) -> Step:
         return Step(
             discard(state, f"Version {pending} expired before every gateway held it; another is made.")
         )
-    if state.urgent:
+    if _worthless(state, view):
         return Step(promote(state, view))
     if state.retry is not None and view.now < state.retry:
         return Step(state, again=state.retry)
@@ -294,6 +295,11 @@ def _revoked(state: State, view: View) -> Step:
     if state.retry is not None and view.now < state.retry:
         return Step(state, again=state.retry)
     return Step(state, Retire(state.previous, _some(state.version), state.urgent))
+
+
+def _worthless(state: State, view: View) -> bool:
+    """Whether the version in use is none to be kept until every gateway has the next one."""
+    return state.urgent or expired(state.not_after, view.now)
 
 
 def expired(not_after: datetime | None, now: datetime) -> bool:

@@ -10,7 +10,7 @@ import contextlib
 import http.client
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -57,7 +57,7 @@ class Gateway:
     jwks: Mapping[BackendRef, Path]
     """Where the public half of each managed signing key is."""
     envoy_pid: int
-    evidence_token: str
+    evidence_token: str = field(repr=False)
     ended: "asyncio.Task[str]"
     """Done as soon as Envoy ends by itself, or the agent can't run; says which, and with which code."""
     worker: Worker | None

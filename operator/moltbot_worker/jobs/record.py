@@ -2,7 +2,7 @@
 
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -39,7 +39,7 @@ class Job:
     webhook: str | None
     status: int | None
     """Of the answer."""
-    headers: list[tuple[bytes, bytes]]
+    headers: list[tuple[bytes, bytes]] = field(repr=False)
     """Of the request."""
     content_type: str
     """Of the answer."""

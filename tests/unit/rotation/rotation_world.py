@@ -48,6 +48,8 @@ class Key:
     tag: str
     value: str
     valid: bool = True
+    end: datetime | None = None
+    """When it expires."""
 
 
 @dataclass
@@ -72,6 +74,8 @@ class World:
     policy: Policy = field(default_factory=lambda: Policy(timedelta(hours=72), timedelta(minutes=15)))
     caches_jwks: bool = True
     refuse_all: bool = False
+    life: timedelta | None = None
+    """Of each credential that the issuer makes."""
 
     def __post_init__(self) -> None:
         self.lists = self.kind != "DynamicRegistration"
@@ -140,7 +144,8 @@ class World:
 
         def make() -> None:
             self._made += 1
-            key = Key(f"id-{self._made}", tag, f"value-{self._made}")
+            end = None if self.life is None else self.real + self.life
+            key = Key(f"id-{self._made}", tag, f"value-{self._made}", end=end)
             made.append(key)
             self.keys[key.id] = key
 
@@ -150,7 +155,8 @@ class World:
             return copy
         await self._hit("issuer.create", make)
         [key] = made
-        return Credential(key.id, tag, key.value, {"registration_access_token": f"token-{self._made}"})
+        kept = {"registration_access_token": f"token-{self._made}"}
+        return Credential(key.id, tag, key.value, kept, key.end)
 
     async def verify(self, credential: Credential) -> None:
         await self._hit("issuer.verify", lambda: None)
