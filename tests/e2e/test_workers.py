@@ -204,7 +204,7 @@ def test_depth_and_age_of_the_queue_are_metrics_until_the_jobs_have_ended(site):
     for each in taken:
         url = f"http://assistant.{site.namespace}.svc/v1/jobs/{each}"
         assert site.client("http", method="DELETE", url=url)["status"] == 200
-    access.wait_until("the queue to be shorter", lambda: max(measured(site, depth)) <= waiting, LEASE + 60)
+    access.wait_until("the queue to be shorter", lambda: max(measured(site, depth)) <= waiting, LEASE - 15)
 
 
 def test_a_job_outlives_the_workers_that_died_with_it(site, killed):

@@ -134,6 +134,8 @@ class JobRunner:
                 for delivery, task in list(self._at_work.items()):
                     if await self._store.job(delivery.job) is None:
                         task.cancel()
+                        # Or its place would count as waiting until the lease is over.
+                        await self._store.forget(delivery)
 
     async def _measuring(self) -> None:
         while True:
