@@ -286,28 +286,36 @@ def test_every_kind_rotates_under_traffic_while_operator_and_issuers_fail(rotati
             site.namespace,
             f"moltbot.io/backend={name},app.kubernetes.io/component=credential-version",
         )
-        assert [each["immutable"] for each in kept] == [True]
+        spare = [credential(site, name)["spareVersion"]] if name == MANAGED else []
+        names = {f"{name}-credential-{each}" for each in [credential(site, name)["version"], *spare]}
+        assert {each["metadata"]["name"] for each in kept} == names
+        assert all(each["immutable"] for each in kept)
 
 
 def test_a_leaked_key_is_replaced_and_revoked_in_seconds(rotating):
     site = rotating
-    leaked = credential(site, APIKEY)["version"]
+    leaked = {name: credential(site, name)["version"] for name in (APIKEY, MANAGED)}
+    spare = credential(site, MANAGED)["spareVersion"]
     with Traffic(site):
         time.sleep(2)
         valid = {each["name"] for each in site.admin(ISSUER, "GET", "/keys") if each["valid"]}
-        [mine] = [name for name in valid if name.endswith(leaked)]
-        began = time.monotonic()
-        put_rotation(site, APIKEY, compromised=leaked)
+        [mine] = [name for name in valid if name.endswith(leaked[APIKEY])]
 
         def revoked():
             keys = site.admin(ISSUER, "GET", "/keys")
             return all(not each["valid"] for each in keys if each["name"] == mine)
 
-        access.wait_until("the leaked key to be revoked", revoked, COMPROMISED_S, every=0.1)
-        took = time.monotonic() - began
-        print(f"compromised to revoked: {took:.1f} s")
-    assert took < COMPROMISED_S
-    access.wait_until("the rotation to end", lambda: settled(site, APIKEY, {APIKEY: leaked}), 60)
+        def retired():
+            found = credential(site, MANAGED)
+            return found["version"] == spare and not found.get("previousVersion")
+
+        for name, gone in ((APIKEY, revoked), (MANAGED, retired)):
+            began = time.monotonic()
+            put_rotation(site, name, compromised=leaked[name])
+            access.wait_until(f"the leaked key of {name} to be revoked", gone, COMPROMISED_S, every=0.1)
+            print(f"{name}: compromised to revoked: {time.monotonic() - began:.1f} s")
+    for name in leaked:
+        access.wait_until("the rotation to end", lambda name=name: settled(site, name, leaked), 60)
 
 
 def _of_a_test(each):

@@ -38,6 +38,10 @@ class CredentialStatus(OpenModel):
     """Nothing that failed is tried again before."""
     published_time: datetime | None = None
     """Since when the pending version's public key is in the JWKS."""
+    spare_version: Line | None = None
+    """Version of a managed key that is in the JWKS in advance, to take the next one's place at any time."""
+    spare_published_time: datetime | None = None
+    """Since when the spare version's public key is in the JWKS."""
     overlap_end_time: datetime | None = None
     """When the previous version may be revoked at the earliest."""
     sweep_time: datetime | None = None

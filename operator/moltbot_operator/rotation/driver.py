@@ -195,7 +195,9 @@ class Driver:
         mounted = await store.mounted()
         first = await store.get(mounted.value) if state.version is None and mounted.value else None
         published = (
-            await around.keys.published() if around.keys is not None and state.pending else frozenset()
+            await around.keys.published()
+            if around.keys is not None and (state.pending or state.spare)
+            else frozenset()
         )
         return Facts(
             stored=stored,

@@ -71,6 +71,8 @@ def decide(state: State, view: View) -> Step:
     """
     facts, policy, now = view.facts, view.policy, view.now
     state = _leaked(clamp(state, policy, now), policy, now)
+    if state.spare is not None and not policy.managed:
+        state = replace(state, spare=None, spare_published=None)
     given = facts.mounted.value
     idle = state.phase is Phase.IDLE
     if idle and state.version is None and given is not None and given in facts.stored:
@@ -119,7 +121,7 @@ def promote(state: State, view: View) -> State:
 
 def strays(state: State, facts: Facts) -> list[str]:
     """Stored versions that nobody needs any more."""
-    return sorted(facts.stored.keys() - {state.version, state.pending, state.previous})
+    return sorted(facts.stored.keys() - {state.version, state.pending, state.previous, state.spare})
 
 
 def _leaked(state: State, policy: Policy, now: datetime) -> State:
@@ -127,6 +129,8 @@ def _leaked(state: State, policy: Policy, now: datetime) -> State:
     leaked = policy.compromised
     if leaked is None:
         return state
+    if leaked == state.spare:
+        return replace(state, spare=None, spare_published=None)
     if leaked == state.pending:
         return discard(state, f"Version {leaked} is compromised: it is revoked before it was ever used.")
     if leaked == state.version and not state.urgent:
@@ -151,6 +155,21 @@ def _idle(state: State, view: View) -> Step:
     return _tidy(state, view) or _start(state, view)
 
 
+def _spare(state: State, view: View) -> Step | None:
+    """What is left to do for there to be a key that verifiers know and nobody has used yet."""
+    if not view.policy.managed or state.version is None:
+        return None
+    if state.spare is None:
+        return Step(replace(state, spare=view.fresh(), spare_published=None))
+    if state.retry is not None and view.now < state.retry:
+        return None
+    if state.spare not in view.facts.stored:
+        return Step(state, Issue(state.spare))
+    if state.spare not in view.facts.published or state.spare_published is None:
+        return Step(state, Publish(state.spare))
+    return None
+
+
 def _tidy(state: State, view: View) -> Step | None:
     """Revoke what earlier rotations left."""
     left = strays(state, view.facts)
@@ -165,20 +184,25 @@ def _start(state: State, view: View) -> Step:
     facts, policy, now = view.facts, view.policy, view.now
     left = strays(state, facts)
     begin = _begin(state, facts, policy, now)
-    waits = [moment for moment in (begin, state.sweep) if moment is not None]
+    pauses = state.retry if policy.managed and state.spare not in facts.stored else None  # of the spare
+    waits = [moment for moment in (begin, state.sweep, pauses) if moment is not None]
     again = min(waits) if waits else None
     if begin is None or now < begin:
-        return Step(state, again=again)
+        return _spare(state, view) or Step(state, again=again)
     if len(left) >= MOST_STRAYS:
         message = f"{len(left)} earlier versions wait to be revoked at the issuer; none is made before."
         return Step(replace(state, message=message), again=state.sweep)
     answered = policy.rotate_at if _asked(state, policy, now) else state.answered
     urgent = policy.compromised is not None and policy.compromised == state.version
+    spare = state.spare if state.spare in facts.stored else None
     return Step(
         replace(
             state,
             phase=Phase.PREPARED,
-            pending=view.fresh(),
+            pending=spare or view.fresh(),
+            published=state.spare_published if spare else None,
+            spare=None,
+            spare_published=None,
             tries=0,
             retry=None,
             answered=answered,
@@ -228,7 +252,7 @@ def _issued(state: State, view: View) -> Step:
         if pending not in view.facts.published or state.published is None:
             return Step(state, Publish(pending))
         known = state.published + view.policy.settle
-        if view.now < known and not state.urgent:
+        if view.now < known:  # even where another one leaked: nobody would take its tokens
             message = (
                 f"The key of version {pending} is published; verifiers have read it by {known:%H:%M:%S} UTC."
             )
@@ -272,6 +296,8 @@ def _overlap(state: State, view: View) -> Step:
     if state.until is not None and view.now < state.until and not state.urgent:
         until = f"{state.until:%Y-%m-%d %H:%M:%S} UTC"
         message = f"Version {state.previous} stays valid until {until}, for requests that began with it."
+        if (spare := _spare(state, view)) is not None:
+            return spare
         return Step(replace(state, message=message), again=state.until)
     if state.urgent and not state.reverted:
         return Step(replace(state, phase=Phase.REVOKED, tries=0, retry=None))

@@ -48,6 +48,8 @@ def settle(state: State, action: Action, outcome: Outcome, view: View) -> State:
     match action:
         case Adopt(version) if isinstance(outcome, Done):
             after = _adopted(state, version, outcome, view)
+        case Issue(version) | Publish(version) if version == state.spare:
+            after = _spared(state, action, outcome, now)
         case Issue():
             after = _issued(state, outcome, now)
         case Publish() if isinstance(outcome, Done):
@@ -70,6 +72,14 @@ def settle(state: State, action: Action, outcome: Outcome, view: View) -> State:
 def _adopted(state: State, version: str, outcome: Done, view: View) -> State:
     due = next_due(view.policy, view.now, outcome.not_after)
     return replace(state, version=version, rotated=view.now, due=due, not_after=outcome.not_after, message="")
+
+
+def _spared(state: State, action: Action, outcome: Outcome, now: datetime) -> State:
+    """A spare is no part of a rotation: it fails by itself, and is tried again in a while."""
+    if isinstance(outcome, Done):
+        state = replace(state, spare_published=now) if isinstance(action, Publish) else state
+        return state if state.retry is None else replace(state, retry=None, message="")
+    return replace(state, retry=now + pause(1, FIRST_PAUSE), message=_words(outcome))
 
 
 def _issued(state: State, outcome: Outcome, now: datetime) -> State:

@@ -63,6 +63,10 @@ class State:
     """Failures of the step at hand."""
     published: datetime | None = None
     """Since when the pending key is in the JWKS (managed keys)."""
+    spare: str | None = None
+    """The version after the next one: a key whose public half verifiers read in advance (managed keys)."""
+    spare_published: datetime | None = None
+    """Since when it is in the JWKS."""
     until: datetime | None = None
     """End of the overlap."""
     sweep: datetime | None = None

@@ -10,7 +10,12 @@ __all__ = ["read_state", "written_state"]
 
 MAX_MESSAGE: Final = 1000
 
-_TEXTS: Final = {"version": "version", "pendingVersion": "pending", "previousVersion": "previous"}
+_TEXTS: Final = {
+    "version": "version",
+    "pendingVersion": "pending",
+    "previousVersion": "previous",
+    "spareVersion": "spare",
+}
 
 _TIMES: Final = {
     "notAfter": "not_after",
@@ -18,6 +23,7 @@ _TIMES: Final = {
     "nextRotationTime": "due",
     "retryTime": "retry",
     "publishedTime": "published",
+    "sparePublishedTime": "spare_published",
     "overlapEndTime": "until",
     "sweepTime": "sweep",
     "answeredRotateAt": "answered",

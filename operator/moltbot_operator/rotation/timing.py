@@ -78,5 +78,6 @@ def clamp(state: State, policy: Policy, now: datetime) -> State:
         retry=bound(state.retry, LONGEST_PAUSE),
         until=bound(state.until, overlap),
         published=bound(state.published, timedelta(0)),
+        spare_published=bound(state.spare_published, timedelta(0)),
         sweep=bound(state.sweep, LONGEST_PAUSE),
     )

@@ -277,12 +277,15 @@ class World:
         self._jwks = frozenset(each.value for each in self.stored.values())
         self._sets.append((self.real, self._jwks))
 
-    def unverifiable(self, life: timedelta, cached: timedelta) -> list[str]:
+    def unverifiable(
+        self, life: timedelta, cached: timedelta, leaked: frozenset[str] = frozenset()
+    ) -> list[str]:
         """Keys of which some verifier, which keeps a JWKS so long, could not verify some token.
 
         A token that a gateway signed while it used the key lives for `life`; a verifier has any set that was
         published within `cached` before it is shown the token, and fetches none before that is over. Gateways
-        sign until they have picked up the next key.
+        sign until they have picked up the next key. What is given up because of a leak need not be verifiable
+        after that.
         """
         spans: dict[str, tuple[datetime, datetime]] = {}
         values = [(at, self._values.get(mounted.value or "")) for at, mounted in self._mounts]
@@ -296,12 +299,14 @@ class World:
         return [
             value
             for value, (first, last) in spans.items()
-            if not self._published_throughout(value, first - cached, min(last + life, self.real))
+            if not self._published_throughout(
+                value, first - cached, last if value in leaked else min(last + life, self.real)
+            )
         ]
 
     def _published_throughout(self, value: str, begin: datetime, end: datetime) -> bool:
         before = [keys for at, keys in self._sets if at <= begin][-1:]
-        within = [keys for at, keys in self._sets if begin < at <= end]
+        within = [keys for at, keys in self._sets if begin < at < end]
         return bool(before) and all(value in keys for keys in [*before, *within])
 
     async def tell(self, announcement: Announcement) -> None:
@@ -356,7 +361,7 @@ class World:
         """Nothing is under way, nothing is left over."""
         state = self.state
         quiet = state.phase is Phase.IDLE and state.version is not None and state.sweep is None
-        return quiet and set(self.stored) == {state.version} and not self._late
+        return quiet and set(self.stored) - {state.spare} == {state.version} and not self._late
 
 
 def run(world: World, until: Callable[[], bool], most: timedelta = timedelta(days=2)) -> None:
