@@ -40,6 +40,7 @@ SECTIONS: dict[str, list[str]] = {
         "rollouts.md",
         "pipelines.md",
         "workers.md",
+        "translation.md",
         "jobs.md",
         "scaling.md",
         "objectives.md",

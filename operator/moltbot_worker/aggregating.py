@@ -24,7 +24,7 @@ from moltbot_worker.exchange import JSON, Answer, Handler, Headers, Request, col
 from moltbot_worker.metrics import Metrics
 from moltbot_worker.sse import is_whole
 from moltbot_worker.streams import Stream
-from moltbot_worker.upstream import Upstream, for_backend
+from moltbot_worker.upstream import Calls, for_backend
 from moltbot_worker.watching import StreamBroken, error_event, reads
 
 __all__ = ["Aggregating", "decided", "merged", "opinion"]
@@ -57,7 +57,7 @@ class Aggregating:
     def __init__(
         self,
         settings: Aggregate,
-        upstream: Upstream,
+        upstream: Calls,
         inner: Handler,
         *,
         metrics: Metrics,

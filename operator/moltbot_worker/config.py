@@ -34,7 +34,13 @@ MIB = 1024 * 1024
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        validate_by_name=True,
+        validate_by_alias=True,
+    )
 
 
 class Backend(_Model):
@@ -42,8 +48,10 @@ class Backend(_Model):
 
     model: str | None = None
     """Name that the provider knows; None: the client's."""
-    schema_: Annotated[Literal["OpenAI", "Anthropic"], Field(alias="schema")] = "OpenAI"
-    """What it speaks. A stream goes on only at a backend of the same schema."""
+    schema_: Annotated[Literal["Any", "OpenAI", "Anthropic"], Field(alias="schema")] = "Any"
+    """The one API that it speaks: requests in the other one are translated. Any: they go as they come."""
+    limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """What it calls the most tokens of an answer, where a request is translated into OpenAI's API."""
     prefill: Literal["None", "Assistant", "Prefix", "ContinueFinalMessage"] = "None"
     """How an answer that was begun is given to it: not at all; as a last message of the assistant
     (Anthropic); with `prefix: true` in that message (DeepSeek, Mistral); with
@@ -127,6 +135,10 @@ class Rule(_Model):
     """Who may use the rule, the anonymous consumer too: warm-up fills the cache of each of them."""
     first_byte: Seconds = 600.0
     """Longest wait for headers of the worker's call, all attempts of the chain included."""
+    attempts: Annotated[int, Field(ge=1)] = 1
+    """Most attempts along a chain whose backends speak different APIs: the worker makes these."""
+    retry_on: tuple[str, ...] = ()
+    """Conditions of a further attempt, as the rule's `failover.retryOn` names them."""
     idle: Seconds = 300.0
     """Longest silence within an answer that no guard watches."""
     cache: Cache | None = None

@@ -140,6 +140,7 @@ def refusal(
     kind: str = "invalid_request_error",
     headers: Iterable[tuple[bytes, bytes]] = (),
     anthropic: bool = False,
+    param: str | None = None,
 ) -> Answer:
     """An error of ours in OpenAI's shape, or in Anthropic's for its operations."""
     if anthropic:
@@ -148,7 +149,7 @@ def refusal(
         )
         shaped: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": message}}
     else:
-        shaped = {"error": {"message": message, "type": kind, "param": None, "code": code}}
+        shaped = {"error": {"message": message, "type": kind, "param": param, "code": code}}
     return Answer(status, [JSON, *headers], orjson.dumps(shaped))
 
 

@@ -7,6 +7,7 @@ import orjson
 
 from moltbot_worker.exchange import Request
 from moltbot_worker.sse import Event
+from moltbot_worker.translating import foreign
 from moltbot_worker.upstream import for_backend
 from moltbot_worker.watching import Reading
 
@@ -15,13 +16,16 @@ __all__ = ["Joint", "continuation"]
 
 def continuation(request: Request, label: str, text: str) -> Request | None:
     """The request that lets a backend go on after `text`; None where it can't."""
-    form = request.rule.backends[label].prefill
+    backend = request.rule.backends[label]
+    form = backend.prefill
     messages = (request.document or {}).get("messages")
     if form == "None" or not isinstance(messages, list) or request.operation == "completions":
         return None
     document = for_backend(request, label)
     begun: dict[str, Any] = {"role": "assistant", "content": text}
     match form:
+        case _ if foreign(request, backend.schema_):
+            pass  # the translation gives it the backend's own form
         case "Assistant":
             # Anthropic refuses a last message that ends in white space
             begun["content"] = text.rstrip()

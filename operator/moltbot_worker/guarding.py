@@ -27,7 +27,7 @@ from moltbot_worker.exchange import Answer, Handler, Request, refusal
 from moltbot_worker.going_on import Joint, again, continuation, identity_of
 from moltbot_worker.metrics import Metrics
 from moltbot_worker.streams import Stream
-from moltbot_worker.upstream import Upstream, drawn
+from moltbot_worker.upstream import Calls, drawn
 from moltbot_worker.watching import StreamBroken, error_event, reads
 
 __all__ = ["Guarding"]
@@ -51,12 +51,10 @@ class _Course:
     broke: list[str] = field(default_factory=list)
 
     def others(self) -> Iterator[str]:
-        """Backends of one schema that did not break yet, each once: after the present one, then before it."""
-        backends = self.request.rule.backends
+        """Backends that did not break yet, each once: after the present one, then before it."""
         here = self.chain.index(self.at) if self.at in self.chain else 0
-        schema = backends[self.chain[here]].schema_
         for label in (*self.chain[here + 1 :], *self.chain[:here]):
-            if label not in self.broke and backends[label].schema_ == schema:
+            if label not in self.broke:
                 self.at = label
                 yield label
 
@@ -65,7 +63,7 @@ class Guarding:
     """Watches streamed answers; `inner` serves what is no stream. `limit`: bytes that Hold may hold."""
 
     def __init__(
-        self, settings: StreamGuard, upstream: Upstream, inner: Handler, metrics: Metrics, limit: int
+        self, settings: StreamGuard, upstream: Calls, inner: Handler, metrics: Metrics, limit: int
     ) -> None:
         self._settings = settings
         self._upstream = upstream

@@ -52,6 +52,8 @@ leaves a given one as it is. Headers that begin with `x-mb-` never reach a clien
 `x-moltbot-job`           id of the job, with 202
 `x-moltbot-aggregate`     strategy and what came of it: `Vote;votes=2/3;backend=a`
 `x-moltbot-recovered`     backends whose streams broke before this one went on, known when headers were sent
+`x-moltbot-translated`    API of the backend that answered, where it is not the client's, and the fields that
+                          were left out: `Anthropic;without=seed,user`
 ========================  ===============================================================================
 
 The kind of task, `x-moltbot-task`, is found and answered by the gateway, whether a worker has part or not.
@@ -93,6 +95,7 @@ __all__ = [
     "ROUTE",
     "RULE",
     "SERVED_BY",
+    "TRANSLATED",
     "WARM_UP",
     "WEBHOOK",
 ]
@@ -118,6 +121,7 @@ WEBHOOK: Final = b"x-moltbot-webhook"
 JOB: Final = b"x-moltbot-job"
 AGGREGATE: Final = b"x-moltbot-aggregate"
 RECOVERED: Final = b"x-moltbot-recovered"
+TRANSLATED: Final = b"x-moltbot-translated"
 
 WARM_UP: Final = "moltbot-warm-up"
 """The consumer as whom templates are run."""

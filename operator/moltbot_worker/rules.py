@@ -2,10 +2,10 @@
 
 ::
 
-    jobs ─► cache ─► coalescing ─► aggregation ─► batching ─► stream guard ─► plain call
+    jobs ─► cache ─► coalescing ─► aggregation ─► batching ─► stream guard ─► plain call ─► translation
 
 A feature that is not asked for is not in the way. Aggregation calls its backends by itself, and hands on what
-can't be put together.
+can't be put together. All of them see the client's API: translation is where backends are called.
 """
 
 from moltbot_worker.aggregating import Aggregating
@@ -19,7 +19,8 @@ from moltbot_worker.jobs.submitting import Submitting
 from moltbot_worker.jobs.webhooks import Webhooks
 from moltbot_worker.metrics import Metrics
 from moltbot_worker.store import Store
-from moltbot_worker.upstream import Upstream
+from moltbot_worker.translating import Translating, translates
+from moltbot_worker.upstream import Calls, Upstream
 
 __all__ = ["answering", "submitting"]
 
@@ -28,20 +29,21 @@ def answering(
     rule: Rule, limits: Limits, upstream: Upstream, store: Store, metrics: Metrics
 ) -> tuple[Handler, Handler]:
     """Everything but jobs, which answer later by this; and the same without the cache, for warm-up."""
+    calls: Calls = Translating(upstream, limits.answer_bytes) if translates(rule) else upstream
 
     async def plain(request: Request) -> Answer:
         metrics.calls.labels(rule.name).inc()
-        return await upstream.forward(request)
+        return await calls.forward(request)
 
     handler: Handler = plain
     longest = limits.answer_bytes
     if rule.stream is not None:
-        handler = Guarding(rule.stream, upstream, handler, metrics, longest)
+        handler = Guarding(rule.stream, calls, handler, metrics, longest)
     if rule.batch is not None:
         handler = Batching(rule.batch, handler, metrics, longest)
     if rule.aggregate is not None:
         stall = rule.stream.stall if rule.stream else rule.idle
-        handler = Aggregating(rule.aggregate, upstream, handler, metrics=metrics, limit=longest, stall=stall)
+        handler = Aggregating(rule.aggregate, calls, handler, metrics=metrics, limit=longest, stall=stall)
     if rule.coalesce:
         scope = rule.cache.scope if rule.cache else "Consumer"
         handler = Coalescing(scope, handler, metrics, longest)

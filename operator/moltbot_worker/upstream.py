@@ -8,7 +8,7 @@ import asyncio
 import random
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 import aiohttp
 from multidict import CIMultiDict
@@ -19,7 +19,7 @@ from moltbot_worker.config import Choice, GatewayCalls
 from moltbot_worker.errors import AnswerBroken, GatewayUnreachable
 from moltbot_worker.exchange import Answer, Headers, Request, refusal
 
-__all__ = ["Upstream", "drawn", "for_backend", "read_key"]
+__all__ = ["Calls", "Upstream", "drawn", "for_backend", "read_key"]
 
 CONNECT_S: Final = 5.0
 """Limit for a connection to the gateway, which is near."""
@@ -68,6 +68,16 @@ def for_backend(request: Request, label: str) -> dict[str, Any]:
     if model is not None:
         document["model"] = model
     return document
+
+
+class Calls(Protocol):
+    """Calls of backends, in the client's words."""
+
+    async def forward(self, request: Request) -> Answer:
+        """By the drawn route, with failover."""
+
+    async def ask(self, request: Request, label: str) -> Answer:
+        """One backend alone."""
 
 
 class Upstream:

@@ -26,6 +26,7 @@ from moltbot_operator.api.backend import (
     ModelBackendSpec,
     Protocol,
     Provider,
+    Schema,
 )
 from moltbot_operator.api.backend_status import CredentialStatus, ModelBackendStatus, ObservedStatus
 from moltbot_operator.api.consumer import (
@@ -278,6 +279,7 @@ __all__ = [
     "ScaleSelect",
     "ScalingBehavior",
     "ScalingRules",
+    "Schema",
     "SecretKeyRef",
     "SecretRef",
     "Selection",

@@ -37,6 +37,7 @@ __all__ = [
     "ModelBackendSpec",
     "Protocol",
     "Provider",
+    "Schema",
 ]
 
 
@@ -57,6 +58,13 @@ class Provider(StrEnum):
     OLLAMA = "Ollama"
     VLLM = "VLLM"
     CUSTOM = "Custom"
+
+
+class Schema(StrEnum):
+    """APIs that backends speak."""
+
+    OPENAI = "OpenAI"
+    ANTHROPIC = "Anthropic"
 
 
 class Capability(StrEnum):
@@ -166,6 +174,9 @@ class ModelBackendSpec(ApiModel):
     model: ModelName | None = None
     """What the provider calls the model; replaces the name in requests. Absent: the client's name passes
     through."""
+    schema_: Annotated[Schema | None, Field(alias="schema")] = None
+    """The one API that the backend speaks: OpenAI (chat completions) or Anthropic (messages). Requests in the
+    other one are translated by the route's workers, and so are the answers. Absent: they go as they come."""
     capabilities: Annotated[tuple[Capability, ...], Field(max_length=4), Unique()] = ()
     """Kinds of task that the model does: Dialog, Code, Multimodal, Embedding."""
     endpoint: Endpoint | None = None

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Literal
+from typing import Final, Literal
 
-from moltbot_operator.api.backend import ModelBackendSpec
+from moltbot_operator.api.backend import ModelBackendSpec, Provider, Schema
 from moltbot_operator.api.presets import PRESETS
 from moltbot_operator.errors import InvalidInput
 
@@ -116,14 +116,21 @@ class CredentialHeader:
     """Text before the key."""
 
 
+_MESSAGES: Final = "x-api-key"
+"""https://docs.anthropic.com/en/api/overview"""
+
+
 def credential_header(spec: ModelBackendSpec) -> CredentialHeader:
     """How the backend's API key is sent: as spec.auth.apiKey says, else as the preset does.
 
+    Anthropic's own operations take it in `x-api-key`.
     A header given without a prefix gets `Bearer ` if it is `Authorization`, else nothing.
     """
     preset = PRESETS[spec.provider]
     key = spec.auth.api_key
-    name = key.header.lower() if key and key.header else preset.header
+    messages = (spec.provider, spec.schema_) == (Provider.ANTHROPIC, Schema.ANTHROPIC)
+    own = _MESSAGES if messages else preset.header
+    name = key.header.lower() if key and key.header else own
     if key and key.prefix is not None:
         prefix = key.prefix
     elif name == preset.header:

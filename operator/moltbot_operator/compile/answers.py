@@ -15,6 +15,7 @@ __all__ = [
     "refused",
     "unfinished",
     "unknown_model",
+    "untranslated",
 ]
 
 
@@ -79,6 +80,18 @@ def refused(rule: str, cause: str) -> Answer:
         kind="server_error",
         code="no_usable_backend",
         retry_after=30,
+    )
+
+
+def untranslated(rule: str) -> Answer:
+    """No backend of the rule speaks the client's API, and no worker is there that would translate."""
+    return _error(
+        503,
+        f"Every backend of rule {rule} speaks another API than this request, and none of the route's "
+        "workers, which translate, can be reached.",
+        kind="server_error",
+        code="translation_unavailable",
+        retry_after=1,
     )
 
 

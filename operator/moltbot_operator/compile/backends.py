@@ -63,6 +63,7 @@ def resolve(ref: BackendRef, sources: RouteSources) -> Backend | Problem:
         connect=timeouts.connect,
         first_byte=timeouts.first_byte,
         idle=timeouts.idle,
+        schema=None if spec.schema_ is None else spec.schema_.value,
         embeds=set(spec.capabilities) == {Capability.EMBEDDING},
     )
 

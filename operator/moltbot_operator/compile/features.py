@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from moltbot_operator.api import Aggregate, Async, Batch, Cache, Rule, StreamGuard
 
-__all__ = ["Features", "features_of"]
+__all__ = ["NOTHING", "Features", "features_of"]
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,10 @@ class Features:
     jobs: Async | None
     aggregate: Aggregate | None
     stream: StreamGuard | None
+
+
+NOTHING = Features(None, coalesce=False, batch=None, jobs=None, aggregate=None, stream=None)
+"""Asked of a worker that only translates."""
 
 
 def features_of(rule: Rule) -> Features | None:

@@ -10,7 +10,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
 from hashlib import sha256
@@ -110,6 +110,8 @@ class Backend:
     connect: timedelta
     first_byte: timedelta
     idle: timedelta
+    schema: str | None = None
+    """The one API that it speaks, None: whatever comes."""
     embeds: bool = False
     """Whether it makes embeddings and nothing else."""
 
@@ -194,6 +196,8 @@ class Hop:
     """By label every backend that the worker may ask by itself: a chain of it alone."""
     calls: tuple[str, ...]
     """Names of the final routes that the worker's own calls take, one a choice."""
+    native: Mapping[str, tuple[Chain | None, ...]] = field(default_factory=dict)
+    """By API, where some backends of the rule don't speak it: each choice's chain of those that do."""
 
 
 @dataclass(frozen=True)
@@ -319,8 +323,11 @@ class Gateway:
         """Each different chain once, in the order of first use."""
         used = {choice.chain.label: choice.chain for rule in self.every_rule for choice in rule.choices}
         for rule in self.worked:
-            alone = () if rule.hop is None else rule.hop.alone.values()
-            used |= {chain.label: chain for chain in alone if chain.label not in used}
+            if rule.hop is None:
+                continue
+            native = [chain for chains in rule.hop.native.values() for chain in chains if chain is not None]
+            behind = (*rule.hop.alone.values(), *native)
+            used |= {chain.label: chain for chain in behind if chain.label not in used}
         return tuple(used.values())
 
     @cached_property

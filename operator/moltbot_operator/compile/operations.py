@@ -16,6 +16,7 @@ __all__ = [
     "MODELS",
     "OPERATION",
     "REWRITE",
+    "SPOKEN",
     "rewritten",
 ]
 
@@ -72,6 +73,12 @@ IS_STORED: Final = rf"[^?]*?/v1/(?:{'|'.join(_STORED)})(?:[/?].*)?|[^?]*?(?:{_SH
 
 IS_WORKED: Final = r"[^?]*?/(?:chat/completions|completions|embeddings|messages)(?:\?.*)?"
 """All of a path with its query that goes to the worker, by POST, where its rule asks for that."""
+
+SPOKEN: Final = {
+    "OpenAI": r"[^?]*?/chat/completions(?:\?.*)?",
+    "Anthropic": r"[^?]*?/messages(?:\?.*)?",
+}
+"""By API all of a path with its query, of the operation that is translated."""
 
 JOB: Final = r"(?:/.*)?/v1/jobs/[^/]+"
 """All of a path without its query that asks for one job."""

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from moltbot_operator.api import Failover, RetryCondition, Rule, Selection
+from moltbot_operator.api import Failover, RetryCondition, Rule, Schema, Selection
 from moltbot_operator.compile.backends import resolve
 from moltbot_operator.compile.consumers import consumer_limits, told_apart
-from moltbot_operator.compile.features import features_of
+from moltbot_operator.compile.features import NOTHING, features_of
 from moltbot_operator.compile.ir import Backend, Chain, Choice, Gateway, Hop, PlannedRule, Retry
 from moltbot_operator.compile.patterns import EVERY_PATH, RequestCondition, condition
 from moltbot_operator.compile.result import RuleReport
@@ -101,7 +101,8 @@ class _Planner:
         Backends that the rule only aggregates must be in a consumer's scope too.
         """
         features = features_of(rule)
-        if features is None or not planned.choices:
+        native = _native(planned.choices, rule.failover)
+        if (features is None and not native) or not planned.choices:
             return None
         ordered = [backend for choice in planned.choices for backend in choice.chain.backends]
         every = tuple(dict.fromkeys([*ordered, *aggregated]))
@@ -111,9 +112,10 @@ class _Planner:
             consumers=self._consumers({backend.label for backend in every}),
             key=f"{rule.name}/worker",
             hop=Hop(
-                features=features,
+                features=features or NOTHING,
                 alone={backend.label: _chain([backend], once) for backend in every},
                 calls=tuple(planned.final(number) for number in range(len(planned.choices))),
+                native=native,
             ),
         )
 
@@ -193,6 +195,20 @@ def _choices(
     if not choices and (rest := [*order, *fallbacks]):
         choices.append(Choice(1, _chain(rest, failover)))
     return tuple(choices)
+
+
+def _native(choices: Sequence[Choice], failover: Failover) -> dict[str, tuple[Chain | None, ...]]:
+    """See Hop."""
+    made: dict[str, tuple[Chain | None, ...]] = {}
+    for schema in Schema:
+        left = [
+            [backend for backend in choice.chain.backends if backend.schema in {None, schema.value}]
+            for choice in choices
+        ]
+        every = [list(choice.chain.backends) for choice in choices]
+        if left != every:
+            made[schema.value] = tuple(_chain(each, failover) if each else None for each in left)
+    return made
 
 
 def _chain(backends: Sequence[Backend], failover: Failover) -> Chain:

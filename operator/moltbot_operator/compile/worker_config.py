@@ -78,12 +78,27 @@ def _rule(rule: PlannedRule, hop: Hop, gateway: Gateway, sources: RouteSources) 
         **{"async": None if features.jobs is None else told.Async(queue=features.jobs.queue)},
         aggregate=_aggregate(features.aggregate, hop),
         stream=_stream(features.stream),
+        attempts=max(chain.attempts for chain in chains),
+        retry_on=tuple(sorted(each.value for each in rule.retry.on)),
     )
 
 
 def _backend(backend: Backend, sources: RouteSources) -> told.Backend:
     provider = sources.backends[backend.ref].spec.provider
-    return told.Backend(model=backend.model, prefill=_PREFILL.get(provider, "None"))
+    newer = provider in {Provider.OPENAI, Provider.AZURE_OPENAI}
+    return told.Backend(
+        model=backend.model,
+        prefill=_PREFILL.get(provider, "None"),
+        limit="max_completion_tokens" if newer else "max_tokens",
+        schema_=_schema(backend),
+    )
+
+
+def _schema(backend: Backend) -> Literal["Any", "OpenAI", "Anthropic"]:
+    match backend.schema:
+        case "OpenAI" | "Anthropic" as spoken:
+            return spoken
+    return "Any"
 
 
 def _cache(cache: Cache | None, templates: str) -> told.Cache | None:

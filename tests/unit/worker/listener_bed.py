@@ -144,7 +144,7 @@ def config(folder, gateway, rule=None, labels=("one", "two"), schema=None, **mor
     """A rule `chat` with a chain of all labels; `rule` adds its features."""
     (folder / "key").write_text(KEY)
     backends = {
-        label: {"model": f"{label}-model", "schema": (schema or {}).get(label, "OpenAI")} for label in labels
+        label: {"model": f"{label}-model", "schema": (schema or {}).get(label, "Any")} for label in labels
     }
     for label, prefill in (rule or {}).pop("prefill", {}).items():
         backends[label]["prefill"] = prefill

@@ -14,7 +14,7 @@ A request for one of 1,000 drawn rules thus costs the walk along the entry route
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from moltbot_operator.compile import answers, operations
@@ -28,7 +28,7 @@ from moltbot_operator.compile.envoy.proto import Json, exact, header, regex, sec
 from moltbot_operator.compile.envoy.retry import policy, silence
 from moltbot_operator.compile.envoy.script import acts, draw, learns, served, show
 from moltbot_operator.compile.envoy.usage import reads_events
-from moltbot_operator.compile.envoy.worker import hop_action, hop_headers, job_routes
+from moltbot_operator.compile.envoy.worker import hop_action, hop_headers, job_routes, worked_paths
 from moltbot_operator.compile.ir import Gateway, PlannedRule
 from moltbot_operator.compile.patterns import PathCondition, RequestCondition
 
@@ -36,7 +36,10 @@ __all__ = ["answer", "drill_map", "entry_routes", "exact_map", "final_routes", "
 
 
 def exact_map(
-    name: str, routes: dict[str, Json], otherwise: list[Json], stored: list[Json] | None = None
+    name: str,
+    routes: Mapping[str, Json | list[Json]],
+    otherwise: list[Json],
+    stored: list[Json] | None = None,
 ) -> Json:
     """A matcher: the route with the header's value as its key, or the first of `otherwise` that matches.
 
@@ -59,10 +62,12 @@ def exact_map(
     return {**tree, "on_no_match": {"matcher": fork}}
 
 
-def _by_value(name: str, routes: dict[str, Json]) -> Json:
+def _by_value(name: str, routes: Mapping[str, Json | list[Json]]) -> Json:
     read = typed("type.matcher.v3.HttpRequestHeaderMatchInput", header_name=name)
     actions = {
-        key: {"action": {"name": "route", "typed_config": typed("config.route.v3.Route", **route)}}
+        key: _first_of(route)
+        if isinstance(route, list)
+        else {"action": {"name": "route", "typed_config": typed("config.route.v3.Route", **route)}}
         for key, route in routes.items()
     }
     return {
@@ -175,7 +180,7 @@ def _entries(
     if condition.task is not None:
         more = (*more, exact(names.TASK, str(condition.task)))
     if rule.worked is not None:
-        posted = (exact(":method", "POST"), regex(":path", operations.IS_WORKED))
+        posted = (exact(":method", "POST"), regex(":path", worked_paths(rule.worked)))
         routes += _taken(gateway, rule.worked, condition, _match(condition, *more, *posted), chains)
     return [*routes, *_taken(gateway, rule, condition, _match(condition, *more), chains)]
 

@@ -12,7 +12,7 @@ dead requests lose the feature and nothing else, and whatever a worker answers i
 through the whole chain already. Both listeners behind it have the same routes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -21,15 +21,24 @@ from moltbot_operator.compile import answers, operations
 from moltbot_operator.compile.envoy import names
 from moltbot_operator.compile.envoy.clusters import Chained
 from moltbot_operator.compile.envoy.overflow import plugin_name
-from moltbot_operator.compile.envoy.proto import Json, exact, extension, header, seconds
+from moltbot_operator.compile.envoy.proto import Json, exact, extension, header, regex, seconds
 from moltbot_operator.compile.envoy.retry import policy, silence
 from moltbot_operator.compile.envoy.script import writes_model
 from moltbot_operator.compile.envoy.upstream import breakers, with_secret
+from moltbot_operator.compile.features import NOTHING
 from moltbot_operator.compile.ir import Chain, Gateway, Hop, PlannedRule, Retry
 from moltbot_operator.compile.worker_secret import SDS_FILE, SDS_NAME, USERS_FILE
 from moltbot_operator.constants import BUFFER_BYTES
 
-__all__ = ["authenticated", "called_routes", "hop_action", "hop_clusters", "hop_headers", "job_routes"]
+__all__ = [
+    "authenticated",
+    "called_routes",
+    "hop_action",
+    "hop_clusters",
+    "hop_headers",
+    "job_routes",
+    "worked_paths",
+]
 
 _LONGEST: Final = timedelta(minutes=10)
 """How long a worker may take until its headers, at least: an answer may be held until it is whole."""
@@ -64,6 +73,14 @@ def hop_action(rule: PlannedRule, chain: Chain) -> Json:
             "per_try_timeout": seconds(wait),
         },
     }
+
+
+def worked_paths(rule: PlannedRule) -> str:
+    """Expression for the paths that such a rule takes: those of its features, or what is to be translated."""
+    hop = rule.hop
+    if hop is None or hop.features != NOTHING:
+        return operations.IS_WORKED
+    return "|".join(operations.SPOKEN[schema] for schema in hop.native)
 
 
 def hop_headers(gateway: Gateway, rule: str, route: str) -> list[Json]:
@@ -102,18 +119,38 @@ def _rewrite(prefix: str) -> Json:
     return {"pattern": {"regex": operations.REWRITE}, "substitution": operations.rewritten(prefix)}
 
 
-def called_routes(gateway: Gateway, chains: Mapping[str, Chained]) -> tuple[dict[str, Json], list[Json]]:
+def called_routes(
+    gateway: Gateway, chains: Mapping[str, Chained]
+) -> tuple[dict[str, Json | list[Json]], list[Json]]:
     """Routes behind the worker: by the final route that was drawn; and by one backend that is to be asked."""
-    drawn: dict[str, Json] = {}
+    drawn: dict[str, Json | list[Json]] = {}
     alone: list[Json] = []
     for rule in gateway.worked:
         hop = rule.hop
         if hop is None:
             continue
-        for name, choice in zip(hop.calls, rule.choices, strict=True):
-            drawn[name] = _called({"prefix": "/"}, rule, rule.retry, chains[choice.chain.label])
+        for number, (name, choice) in enumerate(zip(hop.calls, rule.choices, strict=True)):
+            route = _called({"prefix": "/"}, rule, rule.retry, chains[choice.chain.label])
+            drawn[name] = [*_spoken(rule, hop, number, chains), route] if hop.native else route
         alone += _alone(rule, hop, chains)
     return drawn, [*alone, {"match": {"prefix": "/"}, "direct_response": _nowhere()}]
+
+
+def _spoken(rule: PlannedRule, hop: Hop, number: int, chains: Mapping[str, Chained]) -> Iterator[Json]:
+    """By API, only those backends that speak it: nothing behind a worker translates."""
+    for schema, native in hop.native.items():
+        match = {"prefix": "/", "headers": [regex(":path", operations.SPOKEN[schema])]}
+        chain = native[number]
+        if chain is not None:
+            yield _called(match, rule, rule.retry, chains[chain.label])
+            continue
+        said = answers.untranslated(rule.name)
+        yield {
+            "name": rule.name,
+            "match": match,
+            "direct_response": {"status": said.status, "body": {"inline_string": said.body}},
+            "response_headers_to_add": [header("retry-after", str(said.retry_after))],
+        }
 
 
 def _alone(rule: PlannedRule, hop: Hop, chains: Mapping[str, Chained]) -> list[Json]:
