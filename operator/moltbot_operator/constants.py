@@ -58,6 +58,9 @@ COMPONENT_CONSUMER_KEY: Final = "consumer-key"
 ANNOTATION_KEY: Final = "moltbot.io/key-rotation"
 """On these Secrets: where the rotation stands, as JSON; nothing secret."""
 
+ANNOTATION_ROTATE_AT: Final = "moltbot.io/rotate-at"
+"""On a Secret with a consumer's key: when the key is to be replaced once, besides its interval (RFC 3339)."""
+
 LABEL_VERSION: Final = "moltbot.io/credential-version"
 """Version that such a Secret holds."""
 

@@ -2,6 +2,7 @@
 
 from base64 import b64decode
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from moltbot_operator.errors import NotFound
 from moltbot_operator.kube.client import KubeCluster
 from moltbot_operator.kube.kinds import MOLTBOT_ROUTE, SECRET
 from moltbot_operator.reconcile.evidence import ConsumerEvidence, Evidence
+from moltbot_operator.rotation_cli import key_patch_of
 from moltbot_operator.settings import Settings
 
 pytestmark = pytest.mark.api
@@ -73,11 +75,17 @@ async def test_a_key_is_made_replaced_when_it_leaks_and_goes_with_its_route(benc
         return key if key and len(found) == 2 and set(found.values()) == {key} and key not in others else None
 
     first: str = await eventually("a key", one_key, 60)
+    asked = key_patch_of(await kube.get(SECRET, namespace, "app-key"), datetime.now(UTC), None)
+    await kube.merge(SECRET, namespace, "app-key", asked)
+    rotated: str = await eventually("the key to be replaced as asked for", lambda: one_key(first), 60)
     [stored] = [name for name in await values(kube, namespace) if name != "key"]
-    await kube.merge(SECRET, namespace, "app-key", {"data": {stored: None}})
-    second: str = await eventually("another key", lambda: one_key(first), 60)
+    leaked = key_patch_of(
+        await kube.get(SECRET, namespace, "app-key"), datetime.now(UTC), stored.removeprefix("key-")
+    )
+    await kube.merge(SECRET, namespace, "app-key", leaked)
+    second: str = await eventually("another key", lambda: one_key(first, rotated), 60)
     await kube.delete(SECRET, namespace, "app-key")
-    await eventually("a third key", lambda: one_key(first, second), 60)
+    await eventually("a third key", lambda: one_key(first, rotated, second), 60)
     await kube.delete(MOLTBOT_ROUTE, namespace, "assistant")
 
     async def gone() -> bool:

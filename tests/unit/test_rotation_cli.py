@@ -7,8 +7,9 @@ import pytest
 from rich.console import Console
 
 from moltbot_operator import rotation_cli
+from moltbot_operator.constants import ANNOTATION_KEY, ANNOTATION_ROTATE_AT
 from moltbot_operator.errors import InvalidInput
-from moltbot_operator.rotation_cli import patch_of, rows
+from moltbot_operator.rotation_cli import key_patch_of, key_rows, patch_of, rows
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
 
@@ -68,3 +69,31 @@ def test_what_can_not_be_rotated_is_said_with_what_to_do():
         patch_of(backend(rotation=False), NOW, None)
     with pytest.raises(InvalidInput, match="once its Secret's value changes"):
         patch_of(backend(issuer="External"), NOW, None)
+
+
+def key(name="web-key", state='{"phase": "Overlap", "version": "v2"}', **data):
+    annotations = {} if state is None else {ANNOTATION_KEY: state}
+    return {"metadata": {"namespace": "apps", "name": name, "annotations": annotations}, "data": data}
+
+
+def test_keys_of_consumers_are_shown_without_what_is_in_them():
+    found = key_rows([key("z-key", state="no JSON"), key(key="czNjcmV0"), key("plain", state=None)], NOW)
+    assert [(row.name, row.issuer, row.phase, row.version) for row in found] == [
+        ("secret/web-key", "ConsumerKey", "Overlap", "v2"),
+        ("secret/z-key", "ConsumerKey", None, None),
+    ]
+    shown = json.dumps([row.as_json() for row in found])
+    assert json.loads(shown)[0]["secret"] == "web-key"
+    assert json.loads(shown)[0]["backend"] is None
+    assert "czNjcmV0" not in shown
+
+
+def test_a_consumers_key_is_replaced_by_an_annotation_and_a_leaked_one_taken_out():
+    known = {"key": "eA==", "key-v1": "eA==", "key-v2": "eQ=="}
+    asked = {"metadata": {"annotations": {ANNOTATION_ROTATE_AT: "2026-01-10T00:00:00+00:00"}}}
+    assert key_patch_of(key(**known), NOW, None) == asked
+    assert key_patch_of(key(**known), NOW, "v1") == {"data": {"key-v1": None}}
+    with pytest.raises(InvalidInput, match="no version v9; it has v1, v2"):
+        key_patch_of(key(**known), NOW, "v9")
+    with pytest.raises(InvalidInput, match="has no key that is rotated"):
+        key_patch_of(key(state=None), NOW, None)

@@ -2,20 +2,20 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Any
 
 from pydantic import ValidationError
 
 from moltbot_operator.api import ConsumerKeyRotation
-from moltbot_operator.constants import API_VERSION
+from moltbot_operator.constants import ANNOTATION_ROTATE_AT, API_VERSION
 from moltbot_operator.kube.cache import Cache
 from moltbot_operator.kube.cluster import Cluster, Manifest
-from moltbot_operator.kube.kinds import MOLTBOT_ROUTE
+from moltbot_operator.kube.kinds import MOLTBOT_ROUTE, SECRET
 from moltbot_operator.reconcile.evidence import EvidenceReader
 from moltbot_operator.reconcile.rotation.consumer_gateways import ConsumerGateways
-from moltbot_operator.reconcile.rotation.consumer_store import KeyStore
+from moltbot_operator.reconcile.rotation.consumer_store import KeyStore, is_rotated_key
 from moltbot_operator.reconcile.rotation.tasks import Rotation, Tasks
 from moltbot_operator.rotation.driver import Driver, Surroundings
 from moltbot_operator.rotation.local import OwnKeys
@@ -84,10 +84,24 @@ class ConsumerKeys:
         policy = Policy(
             interval=min(rotation.interval for _, rotation in claims.values()),
             overlap=max(rotation.overlap for _, rotation in claims.values()),
+            rotate_at=self._asked_for(place),
             share=share_of("/".join(place)),
         )
         stamp = (policy, tuple(sorted(route["metadata"]["uid"] for route, _ in claims.values())))
         self._tasks.keep(place, stamp, lambda hurry: self._new(place, dict(claims), policy, hurry=hurry))
+
+    def _asked_for(self, place: Place) -> datetime | None:
+        """What the Secret's annotation asks for; what is no time asks for nothing."""
+        secret = self._cache.get(SECRET, *place)
+        if secret is None or not is_rotated_key(secret):
+            return None
+        try:
+            found = datetime.fromisoformat(
+                (secret["metadata"].get("annotations") or {})[ANNOTATION_ROTATE_AT]
+            )
+        except (KeyError, ValueError):
+            return None
+        return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
     def _new(self, place: Place, claims: Claims, policy: Policy, *, hurry: bool) -> Rotation:
         route = claims[min(claims)][0]
