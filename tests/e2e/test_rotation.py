@@ -193,7 +193,8 @@ class Traffic:
             return
         for name, results in self.results.items():
             answers = [answer for result in results for answer in result["answers"]]
-            assert set(answers) == {f"200 {name}"}, (name, [result["errors"] for result in results])
+            errors = [error for result in results for error in result["errors"]]
+            assert set(answers) == {f"200 {name}"}, (name, len(errors), errors[:10])
             sent = sum(sum(result["answers"].values()) for result in results)
             print(f"{name}: {sent} requests, none refused")
 

@@ -149,3 +149,23 @@ async def test_what_was_known_is_served_while_the_api_server_is_away(way, cluste
     assert (status, '"a"' in text) == (200, True)
     status, _, headers = await read(client, f"{url}/models/never-seen")
     assert (status, headers["retry-after"]) == (503, "5")
+
+
+async def test_a_verifier_may_go_on_with_what_it_has_while_no_replica_answers(cluster):
+    from moltbot_provider.verify import FetchedKeys
+
+    pem = new_key("ES256")
+    cluster.backend(cacheMaxAge="1s")
+    cluster.publish(public_jwk(pem, "ES256"))
+    wanted = SignedToken(**CLAIMS, algorithm="ES256", ttl_s=60)
+    token = f"Bearer {sign(signing_key(pem, 'ES256'), wanted, time.time())[0]}"
+    foreign = f"Bearer {sign(signing_key(new_key('ES256'), 'ES256'), wanted, time.time())[0]}"
+    async with JwksServer(cluster, time.monotonic, address="127.0.0.1", port=0) as server:
+        verify = FetchedKeys(f"http://127.0.0.1:{server.port}/jwks/models/pro", **CLAIMS)
+        assert await verify(token) is None
+    verify._until = 0.0  # its time is over, and nobody answers
+    assert await verify(token) is None
+    assert "can't be verified" in await verify(foreign)
+    verify._stale = 0.0
+    assert "can't be fetched" in await verify(token)
+    await verify.close()

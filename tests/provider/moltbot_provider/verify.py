@@ -1,6 +1,6 @@
 """Verifying the tokens that the gateway sends: signed ones by a JWKS, opaque ones by introspection.
 
-Sources: RFC 7519 §7.2, RFC 8725 §3, RFC 7662, RFC 9111 §4.2.1 (max-age).
+Sources: RFC 7519 §7.2, RFC 8725 §3, RFC 7662, RFC 9111 §4.2.1 (max-age), RFC 5861 §4 (stale-if-error).
 """
 
 import re
@@ -59,8 +59,8 @@ class SignedTokens:
 class FetchedKeys:
     """Takes JWTs as SignedTokens does, by the JWKS of a URL, kept for as long as its `cache-control` says.
 
-    The strictest of verifiers: a key that it does not know does not make it ask anew, and a set that it can't
-    fetch anew is not used beyond its time.
+    A strict verifier: a key that it does not know does not make it ask anew, and a set that it can't fetch
+    anew is used no longer than `stale-if-error` lets it; it asks again for each token then.
     """
 
     def __init__(self, url: str, issuer: str, subject: str, audience: str, leeway: float = 0) -> None:
@@ -68,14 +68,14 @@ class FetchedKeys:
         self.max_age: float | None = None
         self._url = url
         self._tokens = SignedTokens([], issuer, subject, audience, leeway)
-        self._until = 0.0
+        self._until = self._stale = 0.0
         self._session: aiohttp.ClientSession | None = None
 
     async def __call__(self, value: str) -> str | None:
         """What is wrong with the credential, else None."""
         if time.monotonic() >= self._until:
             wrong = await self._fetch()
-            if wrong is not None:
+            if wrong is not None and time.monotonic() >= self._stale:
                 return wrong
         return await self._tokens(value)
 
@@ -100,7 +100,9 @@ class FetchedKeys:
         self.max_age = float(age[1]) if age else 0.0
         self.fetched += 1
         self._tokens.keys = keys
+        stale = re.search(r"stale-if-error=(\d+)", control)
         self._until = time.monotonic() + self.max_age
+        self._stale = self._until + (float(stale[1]) if stale else 0.0)
         return None
 
 
