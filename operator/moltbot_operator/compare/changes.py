@@ -7,6 +7,7 @@ from typing import Any
 
 from moltbot_operator.api import format_duration
 from moltbot_operator.compare.backends import backend_facts
+from moltbot_operator.compile.features import FIELDS, NOTHING, told
 from moltbot_operator.compile.ir import Choice, Gateway, PlannedRule
 from moltbot_operator.compile.shadows import shadows
 from moltbot_operator.explain.matching import wants
@@ -93,6 +94,15 @@ def _rule_facts(rule: PlannedRule, silent: Mapping[str, str]) -> dict[str, str]:
         else format_duration(retry.per_try),
         "consumers": "everybody" if rule.consumers is None else ", ".join(rule.consumers) or "nobody",
         "models": ", ".join(rule.models) or "none",
+        **_worker_facts(rule),
+    }
+
+
+def _worker_facts(rule: PlannedRule) -> dict[str, str]:
+    hop = None if rule.worked is None else rule.worked.hop
+    asked = told(NOTHING if hop is None else hop.features)
+    return {name: asked.get(name, "no") for name in FIELDS} | {
+        "translation": ", ".join(f"for clients of {api}" for api in sorted(hop.native if hop else ())) or "no"
     }
 
 

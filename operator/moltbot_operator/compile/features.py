@@ -1,10 +1,11 @@
 """What a rule may ask of the worker: everything that Envoy can't do."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from moltbot_operator.api import Aggregate, Async, Batch, Cache, Rule, StreamGuard
 
-__all__ = ["NOTHING", "Features", "features_of"]
+__all__ = ["FIELDS", "NOTHING", "Features", "features_of", "told"]
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,29 @@ NOTHING = Features(None, coalesce=False, batch=None, jobs=None, aggregate=None, 
 """Asked of a worker that only translates."""
 
 
+FIELDS: Final = ("cache", "coalesce", "batch", "async", "aggregate", "failover.stream")
+"""Of a rule, each of which asks for something."""
+
+
 def features_of(rule: Rule) -> Features | None:
     """What the rule asks for; None where that is nothing, and so its requests stay in Envoy."""
     found = Features(rule.cache, rule.coalesce, rule.batch, rule.async_, rule.aggregate, rule.failover.stream)
     asked = (found.cache, found.batch, found.jobs, found.aggregate, found.stream)
     return found if found.coalesce or any(each is not None for each in asked) else None
+
+
+def told(features: Features) -> dict[str, str]:
+    """What is asked for, by its field in a rule (see :data:`FIELDS`), as JSON; defaults included."""
+    values = (
+        features.cache,
+        features.coalesce,
+        features.batch,
+        features.jobs,
+        features.aggregate,
+        features.stream,
+    )
+    return {
+        name: "true" if value is True else value.model_dump_json(by_alias=True, exclude_none=True)
+        for name, value in zip(FIELDS, values, strict=True)
+        if value
+    }

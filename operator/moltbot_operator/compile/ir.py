@@ -18,8 +18,9 @@ from typing import Final
 
 from moltbot_agent.config import FetchedToken, SignedToken
 from moltbot_operator.api import Audit, CircuitBreaker, Protocol, RetryCondition, Store
+from moltbot_operator.compile import operations
 from moltbot_operator.compile.consumers import Consumer, Issuer, Limit, unreachable
-from moltbot_operator.compile.features import Features
+from moltbot_operator.compile.features import NOTHING, Features
 from moltbot_operator.compile.patterns import RequestCondition
 from moltbot_operator.compile.sources import BackendRef, Files, Problem
 
@@ -198,6 +199,13 @@ class Hop:
     """Names of the final routes that the worker's own calls take, one a choice."""
     native: Mapping[str, tuple[Chain | None, ...]] = field(default_factory=dict)
     """By API, where some backends of the rule don't speak it: each choice's chain of those that do."""
+
+    @property
+    def paths(self) -> str:
+        """Expression for the paths, with their query, that go there: of the features, or to be translated."""
+        if self.features != NOTHING:
+            return operations.IS_WORKED
+        return "|".join(operations.SPOKEN[schema] for schema in self.native)
 
 
 @dataclass(frozen=True)

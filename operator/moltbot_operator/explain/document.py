@@ -1,10 +1,14 @@
 """An explanation as a document: what `moltbot explain -o json` prints, and what the text is made of."""
 
+import json
 from typing import Any
 
 from moltbot_operator.api import format_duration
-from moltbot_operator.compile.ir import Backend, Choice, Gateway, PlannedRule, Retry
+from moltbot_operator.compile import operations
+from moltbot_operator.compile.features import told
+from moltbot_operator.compile.ir import Backend, Choice, Gateway, Hop, PlannedRule, Retry
 from moltbot_operator.explain.evaluate import Answered, Explanation, Option
+from moltbot_operator.explain.expressions import whole
 from moltbot_operator.explain.failures import Course, Fault, course
 
 __all__ = ["document"]
@@ -43,6 +47,7 @@ def document(gateway: Gateway, found: Explanation) -> Json:
         "candidates": [_option(option, rule.retry) for option in found.options],
         "backends": [_backend(each) for each in used.values()],
         "failover": _failover(rule),
+        "worker": None if found.hop is None else _worker(found.hop, request.path),
         "consumerLimit": None if limit is None else {"requestsPerSecond": limit.rate, "burst": limit.burst},
     }
 
@@ -75,6 +80,12 @@ def _failure(choice: Choice, retry: Retry, fault: Fault) -> Json:
 
 def _course(came: Course) -> Json:
     return {"status": came.status, "tries": list(came.tries)}
+
+
+def _worker(hop: Hop, path: str) -> Json:
+    asked = {name: json.loads(value) for name, value in told(hop.features).items()}
+    spoken = [api for api in sorted(hop.native) if whole(operations.SPOKEN[api], path)]
+    return {"asked": asked, "translatesFrom": spoken}
 
 
 def _failover(rule: PlannedRule) -> Json:

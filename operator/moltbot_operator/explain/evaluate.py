@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from moltbot_operator.compile import answers, operations
 from moltbot_operator.compile.answers import Answer
-from moltbot_operator.compile.ir import Choice, Gateway, PlannedRule
+from moltbot_operator.compile.ir import Choice, Gateway, Hop, PlannedRule
 from moltbot_operator.compile.patterns import RequestCondition
 from moltbot_operator.compile.tasks import AUTO
 from moltbot_operator.errors import InvalidInput
@@ -69,6 +69,8 @@ class Explanation:
     task: tuple[str, str] | None = None
     """The kind of task and how it was found, where a rule asks for it."""
     options: tuple[Option, ...] = ()
+    hop: Hop | None = None
+    """Set where it goes through a worker, if one is there."""
     answered: Answered | None = None
 
 
@@ -194,25 +196,41 @@ class _Walk:
         self, rule: PlannedRule, number: int | None, condition: RequestCondition, passed: tuple[Passed, ...]
     ) -> Explanation:
         options = self._options(rule)
+        taken = self._worked(rule)
         answered = None
         if not rule.choices:
             cause = "" if rule.problem is None else rule.problem.message
             answered = _answered(answers.refused(rule.name, cause))
         elif (refused := [each.refused for each in options if each.refused]) and len(refused) == len(options):
             answered = refused[0]
-        elif not self._in_scope(rule):
-            used = dict.fromkeys(each.label for choice in rule.choices for each in choice.chain.backends)
+        elif taken.consumers is not None and self.request.consumer not in taken.consumers:
+            chains = [choice.chain for choice in rule.choices]
+            chains += [] if taken.hop is None else taken.hop.alone.values()
+            used = dict.fromkeys(each.label for chain in chains for each in chain.backends)
             answered = Answered(
                 403,
                 f"The consumer's backends lack one of {', '.join(used)}, which rule {rule.name} uses.",
                 "out_of_scope",
             )
         return Explanation(
-            self.request, rule, number, wants(condition), passed, self._model, self.task, options, answered
+            self.request,
+            rule,
+            number,
+            wants(condition),
+            passed,
+            self._model,
+            self.task,
+            options,
+            taken.hop,
+            answered,
         )
 
-    def _in_scope(self, rule: PlannedRule) -> bool:
-        return rule.consumers is None or self.request.consumer in rule.consumers
+    def _worked(self, rule: PlannedRule) -> PlannedRule:
+        """The rule as it is for requests that go to a worker, where this one does."""
+        worked = rule.worked
+        if worked is None or worked.hop is None or self.request.method != "POST":
+            return rule
+        return worked if whole(worked.hop.paths, self.request.path) else rule
 
     def _options(self, rule: PlannedRule) -> tuple[Option, ...]:
         total = sum(choice.weight for choice in rule.choices)

@@ -1,5 +1,6 @@
 """An explanation for people, made of its document."""
 
+import json
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
@@ -44,6 +45,8 @@ def _lines(found: Json) -> Iterator[str]:
     if found["answered"] is not None:
         yield _answered(found["answered"])
         return
+    if found["worker"] is not None:
+        yield from _worker(found["worker"])
     yield ""
     yield from _candidates(found)
     yield ""
@@ -60,6 +63,14 @@ def _lines(found: Json) -> Iterator[str]:
 def _answered(answered: Json) -> str:
     code = f" {answered['code']}" if answered["code"] else ""
     return f"the gateway itself answers {answered['status']}{code}: {answered['message']}"
+
+
+def _worker(worker: Json) -> Iterator[str]:
+    asked = [f"{name} {json.dumps(value)}" for name, value in sorted(worker["asked"].items())]
+    asked += [f"translation from {api}'s API" for api in worker["translatesFrom"]]
+    yield f"  through a worker, if one is up: {', '.join(asked)}"
+    if worker["translatesFrom"]:
+        yield "  (which asks each backend once, where they speak different APIs)"
 
 
 def _candidates(found: Json) -> Iterator[str]:

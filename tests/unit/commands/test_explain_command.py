@@ -69,3 +69,13 @@ def test_a_rule_of_workers_is_explained_too(moltbot):
     code, out, _ = moltbot("explain", "examples/one-machine.yaml", "--path", "/v1/chat/completions")
     assert code == 0
     assert "local  100 %" in out
+    assert 'through a worker, if one is up: async {"queue": "default"}, cache {"ttl": "10m",' in out
+    _, out, _ = moltbot("explain", "examples/one-machine.yaml", "--path", "/v1/responses")
+    assert "through a worker" not in out
+
+
+@pytest.mark.parametrize(("path", "api"), [("/v1/chat/completions", "OpenAI"), ("/v1/messages", "Anthropic")])
+def test_a_request_that_is_translated_is_explained(moltbot, path, api):
+    code, out, _ = moltbot("explain", "examples/translation.yaml", "--path", path)
+    assert code == 0
+    assert f"through a worker, if one is up: translation from {api}'s API\n" in out

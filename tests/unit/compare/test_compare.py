@@ -158,3 +158,21 @@ def test_pods_and_rollout():
     }
     assert settings("r", None, spec()) == []
     assert settings("r", spec(), spec(worker={}))[0].before == "absent"
+
+
+def test_what_a_rule_asks_of_workers():
+    before = rule("all", ["pro"], cache={"ttl": "10m"}, coalesce=True)
+    after = rule("all", ["pro"], cache={"ttl": "20m"})
+    assert said(compared(side(before), side(after))) == {
+        ("rule", "all", "cache"): (
+            '{"ttl":"10m","scope":"Consumer"}',
+            '{"ttl":"20m","scope":"Consumer"}',
+        ),
+        ("rule", "all", "coalesce"): ("true", "no"),
+    }
+
+
+def test_a_backend_that_speaks_another_api():
+    plain, other = backends(), [backend("pro", model="m", schema="Anthropic"), *backends()[1:]]
+    found = said(compared(side(rule("all", ["pro"]), known=plain), side(rule("all", ["pro"]), known=other)))
+    assert found["rule", "all", "translation"] == ("no", "for clients of OpenAI")

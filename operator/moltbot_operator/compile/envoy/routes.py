@@ -28,7 +28,7 @@ from moltbot_operator.compile.envoy.proto import Json, exact, header, regex, sec
 from moltbot_operator.compile.envoy.retry import policy, silence
 from moltbot_operator.compile.envoy.script import acts, draw, learns, served, show
 from moltbot_operator.compile.envoy.usage import reads_events
-from moltbot_operator.compile.envoy.worker import hop_action, hop_headers, job_routes, worked_paths
+from moltbot_operator.compile.envoy.worker import hop_action, hop_headers, job_routes
 from moltbot_operator.compile.ir import Gateway, PlannedRule
 from moltbot_operator.compile.patterns import PathCondition, RequestCondition
 
@@ -179,8 +179,8 @@ def _entries(
         more = (regex(names.MODEL, f"=(?:{condition.models})"),)
     if condition.task is not None:
         more = (*more, exact(names.TASK, str(condition.task)))
-    if rule.worked is not None:
-        posted = (exact(":method", "POST"), regex(":path", worked_paths(rule.worked)))
+    if rule.worked is not None and rule.worked.hop is not None:
+        posted = (exact(":method", "POST"), regex(":path", rule.worked.hop.paths))
         routes += _taken(gateway, rule.worked, condition, _match(condition, *more, *posted), chains)
     return [*routes, *_taken(gateway, rule, condition, _match(condition, *more), chains)]
 

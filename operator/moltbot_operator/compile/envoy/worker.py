@@ -25,7 +25,6 @@ from moltbot_operator.compile.envoy.proto import Json, exact, extension, header,
 from moltbot_operator.compile.envoy.retry import policy, silence
 from moltbot_operator.compile.envoy.script import writes_model
 from moltbot_operator.compile.envoy.upstream import breakers, with_secret
-from moltbot_operator.compile.features import NOTHING
 from moltbot_operator.compile.ir import Chain, Gateway, Hop, PlannedRule, Retry
 from moltbot_operator.compile.worker_secret import SDS_FILE, SDS_NAME, USERS_FILE
 from moltbot_operator.constants import BUFFER_BYTES
@@ -37,7 +36,6 @@ __all__ = [
     "hop_clusters",
     "hop_headers",
     "job_routes",
-    "worked_paths",
 ]
 
 _LONGEST: Final = timedelta(minutes=10)
@@ -73,14 +71,6 @@ def hop_action(rule: PlannedRule, chain: Chain) -> Json:
             "per_try_timeout": seconds(wait),
         },
     }
-
-
-def worked_paths(rule: PlannedRule) -> str:
-    """Expression for the paths that such a rule takes: those of its features, or what is to be translated."""
-    hop = rule.hop
-    if hop is None or hop.features != NOTHING:
-        return operations.IS_WORKED
-    return "|".join(operations.SPOKEN[schema] for schema in hop.native)
 
 
 def hop_headers(gateway: Gateway, rule: str, route: str) -> list[Json]:
