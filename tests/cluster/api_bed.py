@@ -47,8 +47,13 @@ def free_ports(count: int) -> list[int]:
 class ApiBed:
     """A control plane of its own for as long as the `with` block lasts."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        """`folder`: kept afterwards when given (to read logs), else a temporary one."""
+    def __init__(
+        self, folder: Path | None = None, *, apiserver: Sequence[str] = (), controllers: Sequence[str] = ()
+    ) -> None:
+        """`folder`: kept afterwards when given (to read logs), else a temporary one.
+
+        `apiserver`, `controllers`: more flags of these daemons; they win over the usual ones.
+        """
         self._keep = folder is not None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="moltbot-api-bed-"))
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -56,8 +61,8 @@ class ApiBed:
         self.plane = ControlPlane(self.folder, LOOPBACK, api, etcd, peer)
         self._binaries = build.binaries()
         self._etcd = self._daemon(self.plane.etcd())
-        self._apiserver = self._daemon(self.plane.apiserver())
-        self._controllers = self._daemon(self.plane.controller_manager())
+        self._apiserver = self._daemon([*self.plane.apiserver(), *apiserver])
+        self._controllers = self._daemon([*self.plane.controller_manager(), *controllers])
 
     def _daemon(self, argv: list[str]) -> Daemon:
         return Daemon(argv, self.folder / f"{argv[0]}.log", self._binaries)

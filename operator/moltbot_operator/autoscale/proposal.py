@@ -51,32 +51,37 @@ def _of_total(metric: ScaleMetric, total: float, replicas: int) -> Proposal:
     ratio = round(total / (metric.target * replicas), _PLACES) if replicas else math.inf
     if _within(ratio):
         return Proposal(metric.name, replicas, figure)
-    return Proposal(metric.name, math.ceil(round(total / metric.target, _PLACES)), figure)
+    return Proposal(metric.name, _enough(total, metric), figure)
 
 
 def _of_workers(metric: ScaleMetric, samples: Samples) -> Proposal:
     told, silent, starting = _grouped(metric, samples.workers)
     if not told:
         return Proposal(metric.name, None, f"{metric.name}: no ready worker tells it")
-    mean = math.fsum(told) / len(told)
+    total = math.fsum(told)
+    mean = total / len(told)
     figure = f"{metric.name} is {mean:g} a worker over {len(told)}, target {metric.target:g}"
     ratio = round(mean / metric.target, _PLACES)
-    up = ratio > 1
-    if not silent and not (starting and up):
-        replicas = samples.replicas if _within(ratio) else math.ceil(round(ratio * len(told), _PLACES))
+    starting = starting if ratio > 1 else 0
+    # Exactly at the target there is no direction to dampen.
+    if ratio == 1 or not (silent or starting):
+        replicas = samples.replicas if _within(ratio) else _enough(total, metric)
         return Proposal(metric.name, replicas, figure)
+    figure += f", {silent} silent and {starting} starting counted in"
     # What is not known is taken so that it dampens the change, never so that it turns it round.
-    supposed = [0.0 if up or ratio == 1 else _supposed(metric)] * silent + ([0.0] * starting if up else [])
-    if supposed:
-        figure += f", {silent} silent and {starting if up else 0} starting counted in"
-    every = [*told, *supposed]
-    damped = round(math.fsum(every) / len(every) / metric.target, _PLACES)
+    total += silent * (_supposed(metric) if ratio < 1 else 0.0)
+    damped = round(total / (len(told) + silent + starting) / metric.target, _PLACES)
     turned = (ratio < 1 < damped) or (damped < 1 < ratio)
     if turned or _within(damped):
         return Proposal(metric.name, samples.replicas, figure)
-    replicas = math.ceil(round(damped * len(every), _PLACES))
+    replicas = _enough(total, metric)
     against = (damped < 1 and replicas > samples.replicas) or (damped > 1 and replicas < samples.replicas)
     return Proposal(metric.name, samples.replicas if against else replicas, figure)
+
+
+def _enough(total: float, metric: ScaleMetric) -> int:
+    """Workers that bring `total` down to the target: ratio * workers, but rounded once only."""
+    return math.ceil(round(total / metric.target, _PLACES))
 
 
 def _grouped(metric: ScaleMetric, workers: Sequence[WorkerSample]) -> tuple[list[float], int, int]:

@@ -60,6 +60,7 @@ def run(policy, series, *, state=None, every=timedelta(seconds=15), now=NOW):
         ([12, 12], 10, 3),  # ceil(2 * 1.2)
         ([30, 10], 10, 4),  # the mean counts
         ([0.1, 0.1], 0.1, 2),
+        ([20 / 3] * 3, 10, 2),  # two thirds of 3, though 0.666666667 * 3 is above 2
     ],
 )
 def test_algorithm_details_desired_is_the_ceiling_of_ratio_times_current(values, target, expected):
@@ -85,6 +86,12 @@ def test_algorithm_details_silent_pods_count_as_all_of_the_target_going_down():
 def test_algorithm_details_silent_pods_count_as_nothing_going_up():
     # (30 + 30 + 0 + 0) / 40 = 1.5, and 1.5 * 4 = 6, not the 6 + 6 of a mean over two
     assert replicas(scaling(behavior=UNBOUND), look([30, 30], silent=2), settled()) == 6
+
+
+@pytest.mark.parametrize("silent", [1, 2, 8])
+def test_algorithm_details_silent_pods_count_for_nothing_at_the_target(silent):
+    # Counted as idle they would ask for as many as tell: 2, with all of these busy
+    assert replicas(scaling(behavior=UNBOUND), look([10, 10], silent=silent), settled()) == 2 + silent
 
 
 def test_algorithm_details_silent_pods_count_as_all_of_their_requested_cpu_going_down():
@@ -146,8 +153,9 @@ def test_no_data_means_hold(samples):
 
 
 def test_a_pod_that_lies_counts_as_one_that_says_nothing():
-    # (10 + 10 + 0) / 30 = 0.67 would ask for fewer although nobody measured less: the direction is kept
+    # (10 + 10 + 0) / 30 = 0.67 would ask for fewer although nobody measured less
     assert replicas(scaling(behavior=UNBOUND), look([10, 10, math.nan]), settled()) == 3
+    assert replicas(scaling(behavior=UNBOUND), look([10, 10, math.inf, -1]), settled()) == 4
 
 
 def test_after_an_outage_of_metrics_nothing_goes_before_a_window_is_over():
