@@ -105,7 +105,7 @@ SHAPES = (
     Shape(
         "decay",
         scaling([IN_FLIGHT], USUAL, (("Percent", 20, 5), ("Pods", 2, 7)), window_down=4),
-        {"in-flight": tuple((2 * at, 200 * 0.9**at) for at in range(33))},
+        {"in-flight": tuple((2 * at, 200 * 0.7**at) for at in range(33))},
         20,
     ),
     Shape(
@@ -147,10 +147,11 @@ SHAPES = (
     ),
     Shape(
         "workers that start slowly",
-        scaling([IN_FLIGHT], FREE),
-        {"in-flight": levels((0, 40), (10, 100), (14, 170), (40, 60))},
+        scaling([IN_FLIGHT], FREE, window_down=0),
+        # Less already while most start: those that run have too much still, and none may go for that.
+        {"in-flight": levels((0, 40), (10, 170), (13, 60), (40, 120), (55, 60))},
         4,
-        start=5,
+        start=7,
     ),
     Shape(
         "silent workers",
