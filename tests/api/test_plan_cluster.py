@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+
+from moltbot_operator.constants import API_VERSION as API
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -59,3 +62,41 @@ def test_a_route_that_is_new_the_same_and_changed(api_bed, namespace, plan, tmp_
     assert [(each["name"], each["respect"]) for each in route["changes"]] == [("dialog", "first attempts")]
     assert {each["after"]["rule"] for each in route["requests"]} == {"dialog"}
     assert versions(api_bed, namespace) == before
+
+
+def test_a_backend_of_another_namespace_that_is_only_aggregated_is_the_clusters(
+    api_bed, namespace, plan, tmp_path
+):
+    other = f"{namespace}-models"
+    api_bed.kubectl("create", "namespace", other)
+
+    def backend(name, where):
+        spec = {
+            "provider": "Custom",
+            "endpoint": {"url": f"http://{name}.example"},
+            "allowedRoutes": {"namespaces": "All"},
+        }
+        meta = {"name": name, "namespace": where}
+        return {"apiVersion": API, "kind": "ModelBackend", "metadata": meta, "spec": spec}
+
+    names = ["one", "three", f"{other}/two"]
+    rule = {"name": "all", "candidates": [{"backend": "one"}]}
+    rule["aggregate"] = {"strategy": "FirstSuccess", "backends": names}
+    anyone = {"name": "all", "auth": {"anonymous": {}}, "backends": names}
+    spec = {"rules": [rule], "consumers": [anyone]}
+    route = {
+        "apiVersion": API,
+        "kind": "MoltBotRoute",
+        "metadata": {"name": "votes", "namespace": namespace},
+        "spec": spec,
+    }
+    file = tmp_path / "all.yaml"
+    backends = [backend("one", namespace), backend("three", namespace), backend("two", other)]
+    file.write_text(yaml.safe_dump_all([*backends, route]))
+    api_bed.kubectl("apply", "-f", str(file))
+
+    rule["aggregate"] = {**rule["aggregate"], "backends": names[:2]}
+    file.write_text(yaml.safe_dump(route))
+    _, told = plan(file)
+    uses = [each for each in told["routes"][0]["changes"] if each["respect"] == "use"]
+    assert [(each["name"], each["before"]) for each in uses] == [(f"{other}/two", "used")]

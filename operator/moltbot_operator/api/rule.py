@@ -173,3 +173,9 @@ class Rule(ApiModel):
             ".fallback",
         ),
     )
+
+    @property
+    def backends(self) -> tuple[str, ...]:
+        """Every backend that the rule names, as it is written: candidates, fallbacks, those aggregated."""
+        aggregated = self.aggregate.backends if self.aggregate else ()
+        return (*(candidate.backend for candidate in self.candidates), *self.fallback, *aggregated)

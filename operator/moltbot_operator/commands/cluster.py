@@ -58,7 +58,7 @@ def _named(manifests: "Manifests") -> set[BackendRef]:
         BackendRef.parse(name, ref.namespace)
         for ref, route in manifests.routes.items()
         for rule in route.spec.rules
-        for name in (*(candidate.backend for candidate in rule.candidates), *rule.fallback)
+        for name in rule.backends
     }
 
 

@@ -80,13 +80,7 @@ def _scopes(planned: Plan, sources: RouteSources) -> Iterator[Problem]:
                     "in its backends: add them to one's, or remove the rule",
                 )
     named = {
-        BackendRef.parse(name, sources.namespace)
-        for rule in sources.spec.rules
-        for name in (
-            *(candidate.backend for candidate in rule.candidates),
-            *rule.fallback,
-            *(rule.aggregate.backends if rule.aggregate else ()),
-        )
+        BackendRef.parse(name, sources.namespace) for rule in sources.spec.rules for name in rule.backends
     }
     for consumer in sources.spec.consumers:
         refs = [BackendRef.parse(reference, sources.namespace) for reference in consumer.backends]

@@ -36,15 +36,7 @@ class Gathered:
 
 def named_backends(spec: MoltBotRouteSpec, namespace: str) -> list[BackendRef]:
     """Every backend that the spec names, once, in its order."""
-    names = [
-        name
-        for rule in spec.rules
-        for name in [
-            *(candidate.backend for candidate in rule.candidates),
-            *rule.fallback,
-            *(rule.aggregate.backends if rule.aggregate else ()),
-        ]
-    ]
+    names = [name for rule in spec.rules for name in rule.backends]
     names += [name for consumer in spec.consumers for name in consumer.backends]
     return list(dict.fromkeys(BackendRef.parse(name, namespace) for name in names))
 

@@ -50,15 +50,7 @@ class Manifests:
     def rotating(self, route: str | None) -> set[BackendRef]:
         """Backends of the route whose credential is to be rotated here."""
         namespace, chosen = self.chosen(route)
-        names = {
-            name
-            for rule in chosen.spec.rules
-            for name in (
-                *(candidate.backend for candidate in rule.candidates),
-                *rule.fallback,
-                *(rule.aggregate.backends if rule.aggregate else ()),
-            )
-        }
+        names = {name for rule in chosen.spec.rules for name in rule.backends}
         used = {BackendRef.parse(name, namespace) for name in names}
         return {
             ref
