@@ -5,7 +5,7 @@ from typing import Final
 
 from moltbot_operator.api import Aggregate, Async, Batch, Cache, Rule, StreamGuard
 
-__all__ = ["FIELDS", "NOTHING", "Features", "features_of", "told"]
+__all__ = ["FIELDS", "NOTHING", "Features", "features_of", "told", "without"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,13 @@ def features_of(rule: Rule) -> Features | None:
     found = Features(rule.cache, rule.coalesce, rule.batch, rule.async_, rule.aggregate, rule.failover.stream)
     asked = (found.cache, found.batch, found.jobs, found.aggregate, found.stream)
     return found if found.coalesce or any(each is not None for each in asked) else None
+
+
+def without(rule: Rule) -> Rule:
+    """The rule as if it asked for nothing, so that each request is a call with its own failover."""
+    failover = rule.failover.model_copy(update={"stream": None})
+    asked = {"cache": None, "coalesce": False, "batch": None, "async_": None, "aggregate": None}
+    return rule.model_copy(update={**asked, "failover": failover})
 
 
 def told(features: Features) -> dict[str, str]:

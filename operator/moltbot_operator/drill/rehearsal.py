@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from moltbot_operator.api import Anonymous, Auth, Consumer, ConsumerAuth, ModelBackend, MoltBotRoute, Rule
 from moltbot_operator.compile import BackendRef
+from moltbot_operator.compile.features import without
 from moltbot_operator.errors import InvalidInput
 from moltbot_operator.serve.files import Manifests
 
@@ -51,7 +52,7 @@ def rehearse(manifests: Manifests, route: str | None, backend: str, *, real: boo
     everybody = Consumer(
         name="drill", auth=ConsumerAuth(anonymous=Anonymous()), backends=tuple(str(each) for each in used)
     )
-    rules = tuple(_drawn_first(_unworked(rule), ref, namespace, real=real) for rule in given.spec.rules)
+    rules = tuple(_drawn_first(without(rule), ref, namespace, real=real) for rule in given.spec.rules)
     spec = given.spec.model_copy(update={"rules": rules, "consumers": (everybody,)})
     held = {each: _harmless(found, real=real and each != ref) for each, found in manifests.backends.items()}
     changed = Manifests(
@@ -63,13 +64,6 @@ def rehearse(manifests: Manifests, route: str | None, backend: str, *, real: boo
 def _candidates(rule: Rule, namespace: str) -> Iterator[BackendRef]:
     for candidate in rule.candidates:
         yield BackendRef.parse(candidate.backend, namespace)
-
-
-def _unworked(rule: Rule) -> Rule:
-    """Without what keeps, shares or puts off answers: a drill looks at each call's own failover."""
-    failover = rule.failover.model_copy(update={"stream": None})
-    without = {"cache": None, "coalesce": False, "batch": None, "async_": None, "aggregate": None}
-    return rule.model_copy(update={**without, "failover": failover})
 
 
 def _drawn_first(rule: Rule, ref: BackendRef, namespace: str, *, real: bool) -> Rule:
