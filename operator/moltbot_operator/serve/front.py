@@ -19,13 +19,13 @@
 
 import asyncio
 import contextlib
-import http.client
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
 
 import orjson
 
 from moltbot_operator.errors import InvalidInput
+from moltbot_operator.serve.asking import ask
 from moltbot_operator.serve.ports import LOOPBACK, free_port, require_free
 from moltbot_operator.serve.rotation.shown import exposed, shown
 from moltbot_operator.serve.server import Server
@@ -96,15 +96,8 @@ async def scrape(server: Server) -> str | None:
 
 
 def _get(port: int) -> str | None:
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=10)
-    try:
-        connection.request("GET", "/metrics")
-        answer = connection.getresponse()
-        return answer.read().decode() if answer.status == http.client.OK else None
-    except (OSError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()
+    said = ask(port, "/metrics", seconds=10)
+    return said.body.decode() if said is not None and said.well else None
 
 
 def _own(server: Server) -> str:

@@ -7,7 +7,6 @@ first does Envoy wait for the agent.
 
 import asyncio
 import contextlib
-import http.client
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from moltbot_agent.deliveries import Deliveries
 from moltbot_agent.envoy import arguments_for, binary, cpu_limit
 from moltbot_operator.compile import BackendRef, CompiledRoute
 from moltbot_operator.errors import EnvoyRejected, InvalidInput
+from moltbot_operator.serve.asking import ask
 from moltbot_operator.serve.children import child
 from moltbot_operator.serve.files import Manifests
 from moltbot_operator.serve.layout import write_config, write_mounts
@@ -209,11 +209,5 @@ async def _ready(asked: Mapping[str, tuple[str, int]], ended: "asyncio.Task[str]
 
 
 def _answers(address: str, port: int, path: str) -> bool:
-    connection = http.client.HTTPConnection(address, port, timeout=5)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+    said = ask(port, path, host=address)
+    return said is not None and said.well

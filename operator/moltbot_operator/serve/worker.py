@@ -10,7 +10,6 @@ Requests never need it: while it is away Envoy serves them by itself, without th
 
 import asyncio
 import contextlib
-import http.client
 import re
 import sys
 import threading
@@ -25,9 +24,10 @@ from moltbot_agent.admin import Admin
 from moltbot_agent.errors import AdminUnavailable
 from moltbot_operator.compile.envoy.names import WORKER
 from moltbot_operator.errors import EnvoyRejected
+from moltbot_operator.serve.asking import ask
 from moltbot_operator.serve.children import child
 from moltbot_operator.serve.layout import WORKER_CONFIG
-from moltbot_operator.serve.ports import LOOPBACK, Ports, reserved
+from moltbot_operator.serve.ports import Ports, reserved
 
 __all__ = ["Worker", "beside", "pause_after"]
 
@@ -147,36 +147,21 @@ class Worker:
 
     def metrics(self) -> str | None:
         """Its own measures, without those of the process (docs/workers.md); None where it is away. Blocks."""
-        text = self._get("/metrics")
-        if text is None:
+        said = ask(self._ports.worker_metrics, "/metrics")
+        if said is None or not said.well:
             return None
-        lines = [line for line in text.splitlines() if "moltbot_worker_" in line]
+        lines = [line for line in said.body.decode().splitlines() if "moltbot_worker_" in line]
         return "\n".join(lines) + "\n"
 
     def state(self) -> dict[str, Any]:
         """Whether it takes requests, why not, and how often it ended. Blocks."""
-        connection = http.client.HTTPConnection(LOOPBACK, self._ports.worker_metrics, timeout=2)
+        said = ask(self._ports.worker_metrics, "/readyz", seconds=2)
         try:
-            connection.request("GET", "/readyz")
-            answer = connection.getresponse()
-            why = str(orjson.loads(answer.read())["status"])
-            ready = answer.status == http.client.OK
-        except (OSError, ValueError, KeyError, http.client.HTTPException):
-            ready, why = False, "it is being started"
-        finally:
-            connection.close()
+            why = "it is being started" if said is None else str(orjson.loads(said.body)["status"])
+        except (ValueError, KeyError):
+            said, why = None, "it is being started"
+        ready = said is not None and said.well
         return {"ready": ready, "message": "" if ready else why, "ends": self.ends}
-
-    def _get(self, path: str) -> str | None:
-        connection = http.client.HTTPConnection(LOOPBACK, self._ports.worker_metrics, timeout=5)
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.read().decode() if answer.status == http.client.OK else None
-        except (OSError, http.client.HTTPException):
-            return None
-        finally:
-            connection.close()
 
 
 def pause_after(ends: int) -> timedelta:
