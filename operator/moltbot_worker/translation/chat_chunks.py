@@ -11,19 +11,20 @@ from typing import Any
 
 import orjson
 
-from moltbot_worker.sse import Event, Events
+from moltbot_worker.sse import Event
 from moltbot_worker.translation.failures import openai_error
+from moltbot_worker.translation.stream import Stream
 from moltbot_worker.translation.terms import AnswerUnreadable, Json
 from moltbot_worker.translation.usage import finish_reason, usage_for_openai
 
 __all__ = ["ChatChunks"]
 
 
-class ChatChunks:
+class ChatChunks(Stream):
     """`now`: seconds since 1970; `usage`: whether the client asked for it (`include_usage`)."""
 
     def __init__(self, now: int, *, usage: bool) -> None:
-        self._events = Events()
+        super().__init__()
         self._head: Json = {"id": "msg", "object": "chat.completion.chunk", "created": now, "model": ""}
         self._wants_usage = usage
         self._usage: Json = {}
@@ -32,32 +33,14 @@ class ChatChunks:
         self._silent: set[Any] = set()
         """Blocks of calls without arguments so far."""
         self._finished = False
-        self.ended = False
-        """Whether nothing can follow."""
 
-    def feed(self, part: bytes) -> bytes:
-        """What a part of the stream means."""
-        if self.ended:
-            return b""
-        made: list[bytes] = []
-        try:
-            for event in self._events.feed(part):
-                made.append(self._event(event))
-                if self.ended:
-                    break
-        except (AnswerUnreadable, ValueError, KeyError, TypeError, AttributeError):
-            made.append(self._failed({"message": "The stream of the backend is broken."}))
-        return b"".join(made)
+    def _whole(self) -> bool:
+        return self._finished
 
-    def close(self) -> bytes:
-        """The stream is over: the end, if the answer is whole, or an error."""
-        if self.ended:
-            return b""
-        if self._finished:
-            return self._end()
-        return self._failed({"message": "The stream of the backend ended before its end."})
+    def _event(self, event: Event, made: list[bytes]) -> None:
+        made.append(self._meaning(event))
 
-    def _event(self, event: Event) -> bytes:  # noqa: C901, PLR0911 - one case a type
+    def _meaning(self, event: Event) -> bytes:  # noqa: C901, PLR0911 - one case a type
         if event.data is None:
             return b""
         document = event.document
@@ -79,7 +62,7 @@ class ChatChunks:
             case "ping":
                 return b": ping\n\n"
             case "error":
-                return self._failed(document["error"])
+                return self._reported(document["error"])
         return b""
 
     def _begin(self, message: Json) -> bytes:
@@ -136,7 +119,10 @@ class ChatChunks:
         usage = _data({**self._head, "choices": [], "usage": usage_for_openai(self._usage)})
         return (usage if self._wants_usage else b"") + b"data: [DONE]\n\n"
 
-    def _failed(self, error: Any) -> bytes:
+    def _failed(self, message: str) -> bytes:
+        return self._reported({"message": message})
+
+    def _reported(self, error: Any) -> bytes:
         self.ended = True
         given = error if isinstance(error, dict) else {}
         return _data(openai_error(given))

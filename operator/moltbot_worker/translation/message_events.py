@@ -14,9 +14,10 @@ from typing import Any
 
 import orjson
 
-from moltbot_worker.sse import Event, Events
+from moltbot_worker.sse import Event
 from moltbot_worker.translation.answers import stopped_by
 from moltbot_worker.translation.failures import anthropic_error
+from moltbot_worker.translation.stream import Stream
 from moltbot_worker.translation.terms import AnswerUnreadable, Json
 from moltbot_worker.translation.usage import usage_for_anthropic
 
@@ -41,11 +42,11 @@ class _Call:
         self.arguments += _text(function.get("arguments"))
 
 
-class MessageEvents:
+class MessageEvents(Stream):
     """`stops`: sequences that the client asked for."""
 
     def __init__(self, stops: tuple[str, ...] = ()) -> None:
-        self._events = Events()
+        super().__init__()
         self._stops = stops
         self._begun = False
         self._blocks = 0
@@ -59,30 +60,9 @@ class MessageEvents:
         self._refused = False
         self._ending: tuple[str, str | None] | None = None
         self._usage: Any = None
-        self.ended = False
-        """Whether nothing can follow."""
 
-    def feed(self, part: bytes) -> bytes:
-        """What a part of the stream means."""
-        if self.ended:
-            return b""
-        made: list[bytes] = []
-        try:
-            for event in self._events.feed(part):
-                self._event(event, made)
-                if self.ended:
-                    break
-        except (AnswerUnreadable, ValueError, KeyError, TypeError, AttributeError):
-            made.append(self._failed("The stream of the backend is broken."))
-        return b"".join(made)
-
-    def close(self) -> bytes:
-        """The stream is over: the end, if the answer is whole, or an error."""
-        if self.ended:
-            return b""
-        if self._ending is None:
-            return self._failed("The stream of the backend ended before its end.")
-        return self._end()
+    def _whole(self) -> bool:
+        return self._ending is not None
 
     def _event(self, event: Event, made: list[bytes]) -> None:
         if event.data is None:

@@ -15,6 +15,7 @@ from moltbot_worker.translation.terms import (
     read,
     read_list,
     read_object,
+    read_sampling,
     read_text,
 )
 
@@ -115,17 +116,10 @@ def _limit(given: Json) -> int:
 
 
 def _sampling(given: Json, without: list[str]) -> Json:
-    made: Json = {}
-    for name in ("temperature", "top_p"):
-        value = given.get(name)
-        if value is None:
-            continue
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise Untranslatable(name, "this must be a number", "write one")
-        if name == "temperature" and value > 1:
-            value = 1
-            without.append("temperature")
-        made[name] = value
+    made: Json = {**read_sampling(given)}
+    if made.get("temperature", 0) > 1:
+        made["temperature"] = 1
+        without.append("temperature")
     stops = [given["stop"]] if isinstance(given.get("stop"), str) else read(given, "stop", list) or []
     if any(not isinstance(each, str) or not each.strip() for each in stops):
         raise Untranslatable(

@@ -11,6 +11,7 @@ from moltbot_worker.translation.terms import (
     read,
     read_list,
     read_object,
+    read_sampling,
     read_text,
 )
 
@@ -104,14 +105,7 @@ def _go_on(made: Json, prefill: Prefill) -> None:
 
 
 def _sampling(given: Json) -> Json:
-    made: Json = {}
-    for name in ("temperature", "top_p"):
-        value = given.get(name)
-        if value is None:
-            continue
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise Untranslatable(name, "this must be a number", "write one")
-        made[name] = value
+    made = read_sampling(given)
     stops = read(given, "stop_sequences", list) or []
     if any(not isinstance(each, str) for each in stops):
         raise Untranslatable("stop_sequences", "these must be strings", "write strings")

@@ -12,6 +12,7 @@ __all__ = [
     "read",
     "read_list",
     "read_object",
+    "read_sampling",
     "read_text",
 ]
 
@@ -56,6 +57,19 @@ def read_text(given: Json, name: str, where: str = "") -> str:
     if value is None:
         raise Untranslatable(where + name, "this is missing", "write it")
     return str(value)
+
+
+def read_sampling(given: Json) -> dict[str, int | float]:
+    """`temperature` and `top_p`, as far as they are there: both APIs have them."""
+    found: dict[str, int | float] = {}
+    for name in ("temperature", "top_p"):
+        value = given.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise Untranslatable(name, "this must be a number", "write one")
+        found[name] = value
+    return found
 
 
 def read_object(given: Json, name: str, where: str = "") -> Json:
