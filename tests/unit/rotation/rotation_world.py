@@ -21,6 +21,16 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 UID = "uid-1"
 BOOTSTRAP = "value-of-a-person"
 PICK_UP = timedelta(seconds=2)
+CACHED, LIFE = timedelta(minutes=5), timedelta(minutes=10)
+"""How long a verifier keeps a JWKS, and a token lives."""
+KEYS = Policy(
+    interval=timedelta(hours=72),
+    overlap=timedelta(seconds=0),
+    settle=CACHED + timedelta(seconds=30),
+    keep=LIFE + CACHED + timedelta(minutes=1),
+    managed=True,
+)
+"""Of a managed key, for these."""
 
 Kind = Literal["Webhook", "DynamicRegistration", "ManagedKey", "External"]
 Fault = Literal[
@@ -366,3 +376,8 @@ class World:
 
 def run(world: World, until: Callable[[], bool], most: timedelta = timedelta(days=2)) -> None:
     asyncio.run(world.live(until, most))
+
+
+def pass_time(world: World, span: timedelta) -> None:
+    end = world.real + span
+    run(world, lambda: world.real >= end, span + timedelta(days=1))

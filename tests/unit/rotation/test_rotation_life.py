@@ -7,18 +7,12 @@ from itertools import combinations, product
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rotation_world import START, UID, World, run
+from rotation_world import CACHED, KEYS, LIFE, START, UID, World, pass_time, run
 
-from moltbot_operator.rotation import driver as driver_module
 from moltbot_operator.rotation.state import Facts, Phase, Policy, State
 from moltbot_operator.rotation.timing import LATE, clamp, next_due, share_of, start_of
 
 HOURS = timedelta(hours=1)
-
-
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver_module, "STORE_PAUSE", timedelta(0))
 
 
 def rotated(world: World) -> None:
@@ -33,11 +27,6 @@ def world() -> World:
     run(made, lambda: made.state.version is not None and made.given(1)[0] is not None)
     rotated(made)
     return made
-
-
-def pass_time(world: World, span: timedelta) -> None:
-    end = world.real + span
-    run(world, lambda: world.real >= end, span + timedelta(days=1))
 
 
 def test_each_interval_has_one_rotation(world: World) -> None:
@@ -299,16 +288,6 @@ def test_any_two_faults_around_the_making_leave_one_valid_credential(
             timedelta(days=6),
         )
         assert world.valid == [world.given(1)[0]], (first, second)
-
-
-CACHED, LIFE = timedelta(minutes=5), timedelta(minutes=10)
-KEYS = Policy(
-    interval=timedelta(hours=72),
-    overlap=timedelta(seconds=0),
-    settle=CACHED + timedelta(seconds=30),
-    keep=LIFE + CACHED + timedelta(minutes=1),
-    managed=True,
-)
 
 
 @given(

@@ -11,17 +11,11 @@ from datetime import timedelta
 import pytest
 from rotation_world import START, Fault, Kind, World, run
 
-from moltbot_operator.rotation import driver as driver_module
 from moltbot_operator.rotation.state import Phase, Policy
 
 KINDS: tuple[Kind, ...] = ("Webhook", "DynamicRegistration", "ManagedKey", "External")
 DEATHS: tuple[Fault, ...] = ("kill before", "kill after", "store")
 ANSWERS: tuple[Fault, ...] = ("nothing", "refuse", "unclear", "lost", "late", "hang")
-
-
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver_module, "STORE_PAUSE", timedelta(0))
 
 
 def policy(kind: Kind) -> Policy:

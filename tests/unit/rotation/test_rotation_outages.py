@@ -7,20 +7,14 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
-from rotation_world import START, Fault, World, run
+from rotation_world import START, Fault, World, pass_time, run
 
-from moltbot_operator.rotation import driver as driver_module
 from moltbot_operator.rotation.state import Phase
 from moltbot_operator.rotation.timing import share_of
 
 MINUTES, HOURS, DAYS = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 STEPS = (Phase.PREPARED, Phase.ISSUED, Phase.DISTRIBUTED, Phase.PROMOTED, Phase.OVERLAP)
-
-
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver_module, "STORE_PAUSE", timedelta(0))
 
 
 def begun(life: timedelta | None = None, owner: int = 0) -> World:
@@ -31,11 +25,6 @@ def begun(life: timedelta | None = None, owner: int = 0) -> World:
     world.policy = replace(world.policy, rotate_at=world.now)
     run(world, lambda: bool(world.state.rotated and world.state.rotated > START and world.settled()))
     return world
-
-
-def pass_time(world: World, span: timedelta) -> None:
-    end = world.real + span
-    run(world, lambda: world.real >= end, span + DAYS)
 
 
 def promotions(world: World) -> int:

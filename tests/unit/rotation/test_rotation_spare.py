@@ -6,29 +6,9 @@ from datetime import timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rotation_world import World, run
+from rotation_world import CACHED, KEYS, LIFE, World, pass_time, run
 
-from moltbot_operator.rotation import driver as driver_module
-from moltbot_operator.rotation.state import Phase, Policy
-
-CACHED, LIFE = timedelta(minutes=5), timedelta(minutes=10)
-KEYS = Policy(
-    interval=timedelta(hours=72),
-    overlap=timedelta(seconds=0),
-    settle=CACHED + timedelta(seconds=30),
-    keep=LIFE + CACHED + timedelta(minutes=1),
-    managed=True,
-)
-
-
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver_module, "STORE_PAUSE", timedelta(0))
-
-
-def pass_time(world: World, span: timedelta) -> None:
-    end = world.real + span
-    run(world, lambda: world.real >= end, span + timedelta(days=1))
+from moltbot_operator.rotation.state import Phase
 
 
 @pytest.fixture
