@@ -1,7 +1,7 @@
 """Asking what runs on this machine, over HTTP; blocks."""
 
 import http.client
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from moltbot_operator.serve.ports import LOOPBACK
 
@@ -13,7 +13,7 @@ class Said:
     """An answer."""
 
     status: int
-    body: bytes
+    body: bytes = field(repr=False)
 
     @property
     def well(self) -> bool:
