@@ -23,11 +23,12 @@ from rich.console import Console
 from rich.table import Table
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "cluster"))
+sys.path[:0] = [str(HERE.parent / "cluster"), str(HERE.parent / "provider")]
 
 # ruff: noqa: E402 - the bed is in a folder beside this one
 import build
-from api_bed import ApiBed, free_ports
+from api_bed import ApiBed
+from free_ports import free_port
 from hpa_fleets import Pods
 from hpa_metrics import PERIOD, VERSIONS, MetricsApi
 from hpa_objects import deployment, horizontal, metrics_apis
@@ -67,7 +68,7 @@ async def compared(bed, shapes):
         await asyncio.to_thread(bed.kubectl, *args, stdin=listed)
 
     connection = await Connection.open(str(bed.kubeconfig))
-    port = free_ports(1)[0]
+    port = free_port()
     authority = bed.plane.authority()
     starts = {name: shape.start for name, shape in shapes.items()}
     async with connection.session() as session:

@@ -21,11 +21,12 @@ import httpx
 from report import Samples, publish
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / "api"), str(HERE.parent / "cluster")]
+sys.path[:0] = [str(HERE.parent / "api"), str(HERE.parent / "cluster"), str(HERE.parent / "provider")]
 
 # ruff: noqa: E402 - these are folders of modules beside this one
 import build
-from api_bed import ApiBed, free_ports
+from api_bed import ApiBed
+from free_ports import free_ports
 from standins import OPERATOR_USER, StandInEvidence, StandInKubelet, anyone, backend, route, rule
 
 from moltbot_operator import operator_process

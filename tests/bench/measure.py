@@ -5,13 +5,17 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "provider"))
+
+from free_ports import free_port  # noqa: E402, F401 - for all benchmarks; a module of a folder beside this one
+
 SOURCES = HERE / "gateway_load"
 MODEL = "bench"
 SIZE = 1024
@@ -56,12 +60,6 @@ def build(folder):
     program = folder / "gateway_load"
     subprocess.run(["go", "build", "-o", str(program), "."], cwd=SOURCES, check=True)
     return program
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @contextlib.asynccontextmanager

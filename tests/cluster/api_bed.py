@@ -11,7 +11,6 @@ with the thread that started them.
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from typing import Any, Self
 
 import build
 from daemons import ControlPlane
+from free_ports import free_ports
 from probe import status
 from processes import Daemon, wait_until
 
@@ -30,18 +30,6 @@ START_DEADLINE = 90.0
 """How long the API server may take on a busy machine, seconds."""
 
 LOOPBACK = "127.0.0.1"
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind((LOOPBACK, 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 class ApiBed:

@@ -6,12 +6,12 @@
 import asyncio
 import contextlib
 import json
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+from free_ports import free_ports
 
 from moltbot_agent.envoy import binary
 
@@ -37,14 +37,6 @@ class Front:
         """GOAWAY on every connection; requests in flight are still answered."""
         async with httpx.AsyncClient() as client:
             (await client.post(f"{self.admin}/healthcheck/fail")).raise_for_status()
-
-
-def _ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        found = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in found:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in found]
 
 
 def _address(port: int) -> dict[str, Any]:
@@ -117,7 +109,7 @@ async def front(
     streams: int = 1000,
 ) -> AsyncIterator[Front]:
     """Serve the provider at this port until the block ends; `streams`: how many at once on one connection."""
-    port, admin = _ports(2)
+    port, admin = free_ports(2)
     config = folder / f"front-{port}.json"
     config.write_text(json.dumps(_config([port, admin, provider], files, alpn, streams)))
     said = folder / f"front-{port}.log"

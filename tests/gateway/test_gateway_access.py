@@ -50,6 +50,7 @@ async def test_keys_and_scopes(tmp_path):
         }
         spoofed = await bed.chat(authorization="Bearer web-1", x_mb_consumer="batch")
         refused = await bed.chat(authorization="Bearer wrong")
+        last = await bed.record(refused)
         records = await bed.records()
     assert [model["id"] for model in lists["web-1"]["data"]] == ["a"]
     assert [model["id"] for model in lists["batch-1"]["data"]] == ["a", "b-v1", "gpt-4o"]
@@ -57,7 +58,7 @@ async def test_keys_and_scopes(tmp_path):
     assert spoofed.json()["error"]["code"] == "out_of_scope"
     assert refused.json()["error"]["code"] == "invalid_api_key"
     assert {record["consumer"] for record in records} == {None, "web", "batch"}
-    assert records[-1]["path"] == CHAT
+    assert last["path"] == CHAT
     for provider, key in ((a, "upstream-a"), (b, "upstream-b")):
         assert provider.requests
         assert all(record.credentials == {"authorization": [f"Bearer {key}"]} for record in provider.requests)

@@ -71,12 +71,11 @@ FOUND = [
 
 @pytest.mark.parametrize(("body", "verdict"), FOUND)
 async def test_the_task_is_found_in_the_body(bed, body, verdict):
-    before = len(await bed.records())
     answer = await bed.chat(body=body)
     assert answer.headers.get("x-moltbot-task") == verdict, answer.text
     kind, reason = verdict.split(";reason=")
     assert (answer.status_code, answer.headers["x-moltbot-rule"]) == (200, kind.lower())
-    record = (await bed.records(before + 1))[-1]
+    record = await bed.record(answer)
     assert (record["task"], record["task_reason"]) == (kind, reason)
 
 
@@ -116,11 +115,10 @@ async def test_an_unknown_task_is_refused(bed, written):
 
 
 async def test_rules_before_that_ask_for_no_task_do_not_look(bed):
-    before = len(await bed.records())
     answer = await bed.chat("/first/v1/chat/completions", says(IMAGE), x_moltbot_task="nonsense")
     assert answer.status_code == 200
     assert "x-moltbot-task" not in answer.headers
-    assert (await bed.records(before + 1))[-1]["task"] is None
+    assert (await bed.record(answer))["task"] is None
 
 
 async def test_the_task_is_part_of_a_match(bed):

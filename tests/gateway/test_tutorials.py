@@ -3,12 +3,12 @@
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from free_ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs/tutorials").glob("*.md"))
@@ -21,21 +21,11 @@ trap 'for each in $(jobs -p); do kill "$each" || true; done; wait || true' EXIT
 COMMANDS = {"moltbot": "-m moltbot_operator.cli", "python": ""}
 
 
-def free(count):
-    with_sockets = [socket.socket() for _ in range(count)]
-    for each in with_sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in with_sockets]
-    for each in with_sockets:
-        each.close()
-    return ports
-
-
 def scripted(page):
     """The page's commands, with free ports in place of those that it names."""
     script = "\n".join(RUN.findall(page.read_text()))
     named = sorted(set(PORT.findall(script)))
-    ports = dict(zip(named, free(len(named)), strict=True))
+    ports = dict(zip(named, free_ports(len(named)), strict=True))
     return SCRIPT + PORT.sub(lambda found: str(ports[found[0]]), script)
 
 

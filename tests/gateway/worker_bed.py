@@ -9,8 +9,6 @@
 
 import asyncio
 import contextlib
-import random
-import socket
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 
 import httpx
 import yaml
+from free_ports import free_ports
 from gateway_bed import BODY, CHAT, Object, read, until
 
 from moltbot_operator.audit import calls
@@ -28,18 +27,6 @@ __all__ = ["Bed", "serving"]
 HOST = "127.0.0.1"
 PUBLIC, READY, ADMIN, CALLS, METRICS, EVIDENCE, DRAIN = range(7)
 FOLDERS = {"credential": "credentials", "consumer": "consumers", "ca": "ca", "jwks": "jwks"}
-
-
-def free_ports(count: int) -> list[int]:
-    """Free ports below those that outgoing connections take: a worker binds its own again after each kill."""
-    found: list[int] = []
-    for port in random.sample(range(12000, 32000), 2000):
-        with contextlib.suppress(OSError), socket.socket() as one:
-            one.bind((HOST, port))
-            found.append(port)
-        if len(found) == count:
-            return found
-    raise OSError(f"no {count} ports are free")
 
 
 class Bed:
@@ -124,7 +111,8 @@ async def serving(
     flat = [each for given in objects for each in (given if isinstance(given, list) else [given])]
     file = folder / "manifests.yaml"
     file.write_text(yaml.safe_dump_all(flat))
-    ports, own = free_ports(7), free_ports(3 * workers)
+    free = free_ports(7 + 3 * workers)
+    ports, own = free[:7], free[7:]
     addresses = [WorkerAddress(HOST, own[3 * at], own[3 * at + 1]) for at in range(workers)]
     files = Files(
         loopback=True,

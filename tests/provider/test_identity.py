@@ -3,11 +3,11 @@
 import asyncio
 import os
 import re
-import socket
 import sys
 from pathlib import Path
 
 from aiohttp import web
+from free_ports import free_ports
 from moltbot_identity import Identity
 from moltbot_provider import Provider
 from moltbot_provider.admin import admin_app
@@ -17,14 +17,8 @@ HERE = Path(__file__).parent
 BODY = {"model": "m", "messages": []}
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
 async def test_a_process_with_its_admin_api(client):
-    port, admin = free_port(), free_port()
+    port, admin = free_ports(2)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "moltbot_identity", "--host", "127.0.0.1", "--port", str(port)),
         *("--admin-port", str(admin), "--client", "gateway=one", "--life", "5"),

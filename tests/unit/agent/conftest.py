@@ -3,9 +3,7 @@
 import asyncio
 import contextlib
 import os
-import random
 import signal
-import socket
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from agent_environment import ENVIRONMENT, ROOT
 
 sys.path.insert(0, str(ROOT / "tests" / "provider"))
+
+from free_ports import free_port
 
 from moltbot_agent.attempts import endpoint_metadata, histogram_settings, upstream_log
 from moltbot_agent.config import AgentConfig, ConsumerKeys, Consumers, Credential, pack
@@ -32,15 +32,6 @@ CONSUMERS_TEMPLATE = {
     "key_sources": [{"header": "Authorization"}],
     "forwarding": {"header": "x-client", "hide_credentials": True},
 }
-
-
-def free_port() -> int:
-    """Below the ports that the system gives to outgoing connections, which could take it meanwhile."""
-    while True:
-        port = random.randrange(20_000, 32_000)  # noqa: S311
-        with socket.socket() as sock, contextlib.suppress(OSError):
-            sock.bind(("127.0.0.1", port))
-            return port
 
 
 async def until(condition, seconds: float = 10.0, what: str = "the condition") -> None:

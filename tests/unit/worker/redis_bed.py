@@ -4,11 +4,11 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 
 import pytest
+from free_ports import free_port
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -28,9 +28,7 @@ class RedisBed:
         need_redis()
         self.folder = folder
         self.password = password
-        with socket.socket() as held:
-            held.bind(("127.0.0.1", 0))
-            self.port = held.getsockname()[1]
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.password_file = folder / "redis-password"
         self.password_file.write_text(password + "\n")

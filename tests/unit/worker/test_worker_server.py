@@ -6,6 +6,7 @@ import sys
 
 import aiohttp
 import pytest
+from free_ports import free_ports
 from listener_bed import KEY, chat, config, serving, until
 
 BIG = 16 * 2**20
@@ -202,7 +203,7 @@ async def test_a_process_drains_at_sigterm(tmp_path):
     """Not ready at once, requests in flight go to their end, and the exit is clean."""
     async with serving(tmp_path) as bed:
         settings = config(tmp_path, bed.listener.url, limits={"drain": 20})
-        ports = {name: free_port() for name in ("port", "metrics_port", "evidence_port")}
+        ports = dict(zip(("port", "metrics_port", "evidence_port"), free_ports(3), strict=True))
         path = tmp_path / "worker.json"
         path.write_text(settings.model_copy(update=ports).model_dump_json(by_alias=True))
         command = [sys.executable, "-m", "moltbot_worker", "--config", str(path), "--settle-s", "0.2"]
@@ -233,14 +234,6 @@ async def test_a_wrong_configuration_ends_the_process_with_its_place(tmp_path):
     _, said = await process.communicate()
     assert process.returncode == 1
     assert b"worker.json is no worker's configuration" in said
-
-
-def free_port():
-    import socket
-
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return held.getsockname()[1]
 
 
 async def status_of(bed, url, wanted):
