@@ -20,7 +20,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # The programs of the bed are started by "env python3": the newest Python found is in .venv.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help venv lock crds format site checks test test-unit test-api test-e2e bundle sbom image cluster-up cluster-down \
+.PHONY: help venv lock crds format site checks test test-unit test-gateway test-api test-e2e bundle sbom image cluster-up cluster-down \
 	demo demo-down clean
 
 help: ## This list
@@ -96,20 +96,25 @@ define run_tier
 	@$(3) -m pytest $(2) --junitxml=$(RESULTS)/$(1).xml $(ARGS)
 endef
 
-test: $(VENV) ## All tiers: unit, api and e2e; then one summary
+# The first three mostly wait, so they run side by side, each told when it is over; a cluster wants the machine for itself.
+test: $(VENV) ## All tiers: unit, gateway and api at once, then e2e; then one summary
 	@rm -rf $(RESULTS); failed=""; \
-	for tier in unit api e2e; do $(MAKE) test-$$tier || failed="$$failed $$tier"; done; \
+	$(MAKE) --jobs=3 --keep-going --output-sync=target test-unit test-gateway test-api || failed="$$failed unit, gateway or api"; \
+	$(MAKE) test-e2e || failed="$$failed e2e"; \
 	$(PYTHON) scripts/summary.py $(RESULTS) || true; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 
 test-unit: export COVERAGE_FILE := build/coverage
 test-unit: export MOLTBOT_SETS := 800
-test-unit: export MOLTBOT_ROUTES := 15
 test-unit: export MOLTBOT_ROLLOUTS := 10000
 test-unit: export MOLTBOT_FAULTS_EVERY := 1
-test-unit: $(VENV) ## Pure code, golden files, traffic through a real Envoy; no cluster, no root
-	$(call run_tier,unit,$(wildcard tests/unit tests/golden tests/gateway),$(BIN)/coverage run)
+test-unit: $(VENV) ## Pure code, golden files, single parts; no cluster, no root
+	$(call run_tier,unit,$(wildcard tests/unit tests/golden tests/provider),$(BIN)/coverage run)
 	@$(BIN)/coverage report --include='$(PURE)' --skip-covered --show-missing --fail-under=95 | tail -n 30
+
+test-gateway: export MOLTBOT_ROUTES := 15
+test-gateway: $(VENV) ## Traffic through a real Envoy, agent and worker, and all of moltbot serve; no cluster, no root
+	$(call run_tier,gateway,$(wildcard tests/gateway),$(PYTHON))
 
 test-api: $(VENV) ## The operator against a real API server; no nodes, no root
 	$(call run_tier,api,$(wildcard tests/api),$(PYTHON))

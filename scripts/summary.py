@@ -4,7 +4,7 @@ import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-TIERS = ("unit", "api", "e2e")
+TIERS = ("unit", "gateway", "api", "e2e")
 
 
 def main(folder: Path) -> int:
