@@ -1,6 +1,8 @@
 """make bench-rollout: from a change to promoted, without analysis, less the time that the pods take anyway.
 
-On a whole cluster (the bed, or KUBECONFIG=…), with real pods.
+On a whole cluster (the bed, or KUBECONFIG=…), with real pods. Argo Rollouts' controller does the same
+beside it, in the same cluster, with the very same pods: a copy of a gateway's pod template. Both are
+changed in turn.
 """
 
 import argparse
@@ -20,6 +22,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1] / "demo"), str(HERE.parent / "e2e")]
 
 # ruff: noqa: E402 - these are folders of modules beside this one
+import argo_rollouts
 import models
 from bench_docs import figures, write_section
 from report import Samples, publish
@@ -28,13 +31,14 @@ from sites import PRO, RELEASE, SYSTEM, backend, route
 import cluster as access
 from moltbot_operator.kube.client import KubeCluster
 from moltbot_operator.kube.connection import Connection
-from moltbot_operator.kube.kinds import MOLTBOT_ROUTE, POD, SERVICE
+from moltbot_operator.kube.kinds import MOLTBOT_ROUTE, POD, SERVICE, Kind
 
 AIM_SECONDS = 2.0
 SCALE_DOWN_SECONDS = 3
 PATIENCE_SECONDS = 180
-ROUTE = "bench"
+ROUTE, DONOR = "bench", "donor"
 LABEL = "moltbot.io/revision"
+ROLLOUT = Kind("argoproj.io", "v1alpha1", "rollouts", "Rollout")
 
 
 def rules(number):
@@ -102,52 +106,75 @@ def is_ready(pod):
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
-def promoted(manifest):
-    """The revision that serves, once the route says that nothing is left to do; None."""
-    status = manifest.get("status") or {}
-    fresh = status.get("observedGeneration") == manifest["metadata"]["generation"]
-    done = fresh and status.get("rollout", {}).get("phase") == "Stable"
-    return status["revision"]["active"] if done else None
+@dataclass(frozen=True)
+class Contender:
+    """What is changed, and how one sees that the change is promoted."""
+
+    kind: Kind
+    name: str
+    label: str
+    """Of pods, and in the Service's selector: the revision."""
+    namespace: str
+    replicas: int
+
+    def change(self, number):
+        """Merge patch of the spec: another revision."""
+        if self.kind is ROLLOUT:
+            return {"spec": {"template": {"metadata": {"annotations": {"bench": str(number)}}}}}
+        return {"spec": {"rules": rules(number)}}
+
+    def promoted(self, manifest):
+        """The revision that serves, once the object says that nothing is left to do; None."""
+        status, generation = manifest.get("status") or {}, manifest["metadata"]["generation"]
+        if self.kind is ROLLOUT:
+            fresh = status.get("observedGeneration") == str(generation)
+            serves = status.get("blueGreen", {}).get("activeSelector")
+            done = fresh and serves == status.get("stableRS") == status.get("currentPodHash")
+            return serves if done else None
+        fresh = status.get("observedGeneration") == generation
+        done = fresh and status.get("rollout", {}).get("phase") == "Stable"
+        return status["revision"]["active"] if done else None
+
+    def revision_of(self, pod):
+        """The revision of a pod that is this one's; None for other pods."""
+        labels = pod["metadata"]["labels"]
+        mine = self.kind is ROLLOUT or labels.get("moltbot.io/route") == self.name
+        return labels.get(self.label) if mine else None
 
 
-def revision_of(pod):
-    """The revision of a pod of the route under measurement; None for other pods."""
-    labels = pod["metadata"]["labels"]
-    return labels.get(LABEL) if labels.get("moltbot.io/route") == ROUTE else None
-
-
-async def change(number, kube, seen, namespace, replicas):
+async def change(contender, number, kube, seen):
     """Figures of one change, begun when nothing is left of the one before."""
-    key = (MOLTBOT_ROUTE.kind, ROUTE)
+    key = (contender.kind.kind, contender.name)
 
     def at_rest():
-        serves = key in seen.latest and promoted(seen.latest[key])
-        pods = [revision_of(each) for (kind, _), each in seen.latest.items() if kind == "Pod"]
-        return serves if serves and [each for each in pods if each] == [serves] * replicas else None
+        serves = contender.promoted(seen.latest[key]) if key in seen.latest else None
+        pods = [contender.revision_of(each) for (kind, _), each in seen.latest.items() if kind == "Pod"]
+        return serves if serves and [each for each in pods if each] == [serves] * contender.replicas else None
 
-    before = await seen.until("the route at rest", at_rest)
+    before = await seen.until(f"{contender.name} at rest", at_rest)
     began = time.monotonic()
-    await kube.merge(MOLTBOT_ROUTE, namespace, ROUTE, {"spec": {"rules": rules(number)}})
+    await kube.merge(contender.kind, contender.namespace, contender.name, contender.change(number))
 
     def after():
-        serves = promoted(seen.latest[key])
+        serves = contender.promoted(seen.latest[key])
         return serves if serves != before else None
 
-    revision = await seen.until("the change promoted", after)
+    revision = await seen.until(f"the change of {contender.name} promoted", after)
     ready = {}
     for when, _, kind, each in seen.came:
-        if kind == "Pod" and when >= began and revision_of(each) == revision and is_ready(each):
+        if kind == "Pod" and when >= began and contender.revision_of(each) == revision and is_ready(each):
             ready.setdefault(each["metadata"]["name"], when)
-    created = seen.first(began, "Pod", lambda each: revision_of(each) == revision)
-    switched = seen.first(
-        began,
-        "Service",
-        lambda each: each["metadata"]["name"] == ROUTE and each["spec"]["selector"][LABEL] == revision,
-    )
+    created = seen.first(began, "Pod", lambda each: contender.revision_of(each) == revision)
+
+    def switches(service):
+        selects = service["spec"]["selector"].get(contender.label)
+        return service["metadata"]["name"] == contender.name and selects == revision
+
+    switched = seen.first(began, "Service", switches)
     told = seen.first(
         began,
-        MOLTBOT_ROUTE.kind,
-        lambda each: each["metadata"]["name"] == ROUTE and promoted(each) == revision,
+        contender.kind.kind,
+        lambda each: each["metadata"]["name"] == contender.name and contender.promoted(each) == revision,
     )
     own = max(ready.values()) - created
     return {
@@ -160,19 +187,35 @@ async def change(number, kube, seen, namespace, replicas):
 
 
 async def measure(cluster, namespace, arguments):
-    """Samples of all changes."""
-    samples, seen = Samples(), Seen()
+    """Samples of all changes, and notes."""
+    samples, seen, notes = Samples(), Seen(), []
+    where = (namespace, arguments.replicas)
+    contenders = {"moltbot": Contender(MOLTBOT_ROUTE, ROUTE, LABEL, *where)}
     connection = await Connection.open(str(cluster.kubeconfig))
-    async with connection.session() as session:
+    async with contextlib.AsyncExitStack() as stack:
+        session = await stack.enter_async_context(connection.session())
         kube = KubeCluster(session, connection.server, timeout=timedelta(seconds=30), identity="bench")
-        kinds = (POD, SERVICE, MOLTBOT_ROUTE)
+        try:
+            if arguments.only != "moltbot":
+                await stack.enter_async_context(argo_rollouts.running(cluster))
+                template = donated(cluster, namespace)
+                cluster.apply(
+                    argo_rollouts.manifests(namespace, template, arguments.replicas, SCALE_DOWN_SECONDS)
+                )
+                contenders["argo-rollouts"] = Contender(
+                    ROLLOUT, argo_rollouts.NAME, argo_rollouts.HASH, *where
+                )
+        except argo_rollouts.LeftOut as error:
+            notes.append(f"left out: {error}")
+        kinds = (POD, SERVICE, *(each.kind for each in contenders.values()))
         watches = [asyncio.create_task(follow(kube, each, namespace, seen)) for each in kinds]
         try:
             for repetition in range(arguments.repetitions):
-                seen.came.clear()
-                took = await change(repetition + 1, kube, seen, namespace, arguments.replicas)
-                for metric, (value, unit) in took.items():
-                    samples.add("moltbot", metric, value, unit)
+                for name, each in contenders.items():
+                    seen.came.clear()
+                    took = await change(each, repetition + 1, kube, seen)
+                    for metric, (value, unit) in took.items():
+                        samples.add(name, metric, value, unit)
                 print(f"repetition {repetition + 1} of {arguments.repetitions} is done", flush=True)
         finally:
             for each in watches:
@@ -180,20 +223,27 @@ async def measure(cluster, namespace, arguments):
             for each in await asyncio.gather(*watches, return_exceptions=True):
                 if not isinstance(each, asyncio.CancelledError):
                     print(f"a watch ended: {each}", file=sys.stderr)
-    return samples
+    return samples, notes
+
+
+def donated(cluster, namespace):
+    """The pod template of a route that never changes, so that what its pods mount stays."""
+    (found,) = cluster.list("deployments", namespace, f"moltbot.io/route={DONOR}")
+    return found["spec"]["template"]
 
 
 def prepare(cluster, replicas):
-    """A namespace with a simulated model and a route that is Ready."""
+    """A namespace with a simulated model and two routes, both Ready."""
     namespace = f"bench-rollout-{secrets.token_hex(2)}"
     cluster.apply([models.namespace(namespace)])
     cluster.apply([*models.provider(PRO, namespace), backend(PRO, namespace)])
-    cluster.apply([bench_route(namespace, ROUTE, replicas)])
-    access.wait_until(
-        f"route {ROUTE} to be Ready",
-        lambda: access.is_settled(cluster.get("moltbotroute", ROUTE, namespace)),
-        PATIENCE_SECONDS,
-    )
+    cluster.apply([bench_route(namespace, ROUTE, replicas), bench_route(namespace, DONOR, 1)])
+    for name in (ROUTE, DONOR):
+        access.wait_until(
+            f"route {name} to be Ready",
+            lambda name=name: access.is_settled(cluster.get("moltbotroute", name, namespace)),
+            PATIENCE_SECONDS,
+        )
     return namespace
 
 
@@ -208,6 +258,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repetitions", type=int, default=7)
     parser.add_argument("--replicas", type=int, default=1, help="pods of each revision")
+    parser.add_argument("--only", choices=["moltbot"], help="without Argo Rollouts")
     parser.add_argument("--write-docs", action="store_true", help="rewrite docs/benchmarks.md")
     arguments = parser.parse_args()
     cluster, why = access.find()
@@ -223,17 +274,19 @@ def main():
         access.install_chart(cluster, RELEASE, SYSTEM)
         namespace = prepare(cluster, arguments.replicas)
         try:
-            samples = asyncio.run(measure(cluster, namespace, arguments))
+            samples, left_out = asyncio.run(measure(cluster, namespace, arguments))
         finally:
             cluster.kubectl("delete", "namespace", namespace, "--wait=false")
     finally:
         if ours and not was_up:
             subprocess.run([access.BED / "down"], check=True)
-    notes = [verdict(samples)]
-    publish("rollout", samples, notes)
+    notes = [verdict(samples), *left_out]
+    both = ("argo-rollouts", "the rest") in samples.values
+    pinned = {"argo-rollouts": argo_rollouts.VERSION} if both else {}
+    publish("rollout", samples, notes, **pinned)
     if arguments.write_docs:
-        how = f"{arguments.repetitions} changes in turn, {arguments.replicas} pod(s) a revision"
-        write_section("rollout", figures(samples), notes, {}, how)
+        how = f"{arguments.repetitions} changes each in turn, {arguments.replicas} pod(s) a revision"
+        write_section("rollout", figures(samples), notes, pinned, how)
 
 
 if __name__ == "__main__":
