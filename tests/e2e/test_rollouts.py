@@ -83,17 +83,22 @@ class Traffic:
 
     def __init__(self, site):
         self.site, self.plain, self.whole, self.problems = site, 0, 0, []
+        self.seconds = 0.0
         self.stop = threading.Event()
         self.threads = [threading.Thread(target=each) for each in (self._plain, self._streams)]
 
     def _plain(self):
+        began = time.monotonic()
         while not self.stop.is_set():
-            found = self.site.load("rolling", duration=4, concurrency=8, rate=RATE, close=True, seconds=120)
+            found = self.site.load(
+                "rolling", duration=STREAM / 2, concurrency=16, rate=RATE, close=True, seconds=120
+            )
             for answer, count in found["answers"].items():
                 if answer.startswith("200 "):
                     self.plain += count
                 else:
                     self.problems.append(f"{count} x {answer}: {found['errors']}")
+        self.seconds = time.monotonic() - began
 
     def _streams(self):
         url = f"http://rolling.{self.site.namespace}.svc/v1/chat/completions"
@@ -126,7 +131,11 @@ def test_flips_in_a_row_cost_no_request_and_cut_no_stream(site):
             before = state(site)["revision"]["active"]
             site.cluster.apply([changed(site, number, (PRO, MAX)[number % 2])])
             stable(site, before)
-    print(f"{FLIPS} flips: {traffic.plain} requests, {traffic.whole} streams, none failed")
+    per_second = traffic.plain / traffic.seconds
+    print(
+        f"{FLIPS} flips in {traffic.seconds:.0f} s: {traffic.plain} requests, {per_second:.0f} a second, "
+        f"{traffic.whole} streams, none failed"
+    )
 
 
 class Kept:
