@@ -72,14 +72,14 @@ async def run(
         settle=timedelta(seconds=options.drain_settle_s), grace=timedelta(seconds=options.drain_grace_s)
     )
     drainer = Drainer(admin, config.stat_prefix, plan)
-    apps = (
-        (metrics_app(deliveries, Metrics(config, deliveries, admin)), options.host, options.metrics_port),
+    apps = (  # with /healthz last: who gets an answer there knows that all listen
+        (drain_app(drainer), options.drain_host, options.drain_port),
         (
             evidence_app(config, deliveries, admin, options.evidence_token),
             options.host,
             options.evidence_port,
         ),
-        (drain_app(drainer), options.drain_host, options.drain_port),
+        (metrics_app(deliveries, Metrics(config, deliveries, admin)), options.host, options.metrics_port),
     )
     wake = asyncio.Event()
     fetcher = Fetcher(deliveries.issuances, done=wake.set)
@@ -92,7 +92,7 @@ async def run(
             await stack.enter_async_context(serving(app, Address(host, port))) for app, host, port in apps
         ]
         stack.callback(drainer.stop)
-        _log.info("serving", extra={"metrics": ports[0], "evidence": ports[1], "drain": ports[2]})
+        _log.info("serving", extra={"drain": ports[0], "evidence": ports[1], "metrics": ports[2]})
         while not stop.is_set():
             deliveries.run_once()
             fetcher.start_due()

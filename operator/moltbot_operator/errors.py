@@ -7,6 +7,7 @@
     │   └── ConversionError models.config.json cannot be converted
     ├── CompileError        a valid spec cannot become a configuration
     ├── EnvoyRejected       Envoy refused a configuration
+    │   └── PortTaken       somebody else listens where one of our processes is to
     ├── ClusterError        the API server refused or did not answer
     │   ├── Conflict        409: somebody else owns the field or changed the object meanwhile
     │   ├── Gone            410: the position of a list or watch is too old
@@ -37,6 +38,7 @@ __all__ = [
     "NotFound",
     "NotOurs",
     "NothingHappened",
+    "PortTaken",
     "Refused",
     "Unclear",
 ]
@@ -60,6 +62,10 @@ class CompileError(MoltBotError):
 
 class EnvoyRejected(MoltBotError):  # noqa: N818
     """Envoy refused a configuration; the message is Envoy's own."""
+
+
+class PortTaken(EnvoyRejected):
+    """Somebody else listens where one of our processes is to; other ports may be free."""
 
 
 class ClusterError(MoltBotError):

@@ -19,6 +19,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
 
@@ -26,34 +27,31 @@ import orjson
 
 from moltbot_operator.errors import InvalidInput
 from moltbot_operator.serve.asking import ask
-from moltbot_operator.serve.ports import LOOPBACK, free_port, require_free
+from moltbot_operator.serve.ports import LOOPBACK, bound, bound_or_free
 from moltbot_operator.serve.rotation.shown import exposed, shown
 from moltbot_operator.serve.server import Server
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-__all__ = ["METRICS_PORT", "chosen_port", "fronting", "scrape"]
+__all__ = ["METRICS_PORT", "chosen", "fronting", "scrape"]
 
 METRICS_PORT: Final = 9090
 """Where metrics are unless the port is taken."""
 
+_OPTION: Final = "--metrics-port"
+
 _TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def chosen_port(asked: int | None) -> int:
-    """The port for `asked` (None: 9090 if it is free, else another); InvalidInput where it is taken."""
-    if asked is None:
-        return free_port(LOOPBACK, METRICS_PORT)
-    if asked == 0:
-        return free_port(LOOPBACK, 0)
-    require_free(LOOPBACK, asked, "--metrics-port")
-    return asked
+def chosen(asked: int | None) -> socket.socket:
+    """On the port for `asked` (None: 9090 if it is free, else another); InvalidInput where it is taken."""
+    return bound_or_free(LOOPBACK, METRICS_PORT) if asked is None else bound(LOOPBACK, asked, _OPTION)
 
 
 @contextlib.asynccontextmanager
-async def fronting(server: Server, port: int) -> AsyncIterator[None]:
-    """Answer on loopback until the block ends. InvalidInput where the port was taken meanwhile."""
+async def fronting(server: Server, listener: socket.socket) -> AsyncIterator[None]:
+    """Answer on a bound socket until the block ends. InvalidInput where it can't listen after all."""
     from aiohttp import web  # noqa: PLC0415 - a tenth of a second; requests are served before it is over
 
     async def metrics(_request: web.Request) -> web.Response:
@@ -78,11 +76,12 @@ async def fronting(server: Server, port: int) -> AsyncIterator[None]:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await web.TCPSite(runner, LOOPBACK, port).start()
-    except OSError as error:
+        await web.SockSite(runner, listener).start()
+    except OSError as error:  # bound by two, and the other one listened first
         await runner.cleanup()
+        host, port = listener.getsockname()
         raise InvalidInput(
-            f"{LOOPBACK}:{port} can't be listened on: {error.strerror}; choose another with --metrics-port"
+            f"{host}:{port} can't be listened on: {error.strerror}; choose another with {_OPTION}"
         ) from error
     try:
         yield

@@ -10,7 +10,7 @@ from moltbot_operator.serve.files import Manifests
 from moltbot_operator.serve.keys import default_folder
 from moltbot_operator.serve.launch import Gateway, launched
 from moltbot_operator.serve.layout import files_in
-from moltbot_operator.serve.ports import free_ports
+from moltbot_operator.serve.ports import held_ports
 
 __all__ = ["gateway"]
 
@@ -34,9 +34,8 @@ async def gateway(
     that can't be served; EnvoyRejected where agent or Envoy does not get ready, with what they said.
     A worker, where a rule asks for one, is in use a moment later.
     """
-    with tempfile.TemporaryDirectory(prefix="moltbot-") as name:
+    with tempfile.TemporaryDirectory(prefix="moltbot-") as name, held_ports(address, port) as ports:
         folder = Path(name)
-        ports = free_ports(address, port)
         manifests.require_served(route)
         jwks = manifests.make_keys(keys or default_folder())
         compiled = compile_route(

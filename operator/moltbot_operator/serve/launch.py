@@ -17,13 +17,13 @@ from typing import Final
 from moltbot_agent.deliveries import Deliveries
 from moltbot_agent.envoy import arguments_for, binary, cpu_limit
 from moltbot_operator.compile import BackendRef, CompiledRoute
-from moltbot_operator.errors import EnvoyRejected, InvalidInput
+from moltbot_operator.errors import EnvoyRejected, InvalidInput, PortTaken
 from moltbot_operator.serve.asking import ask
 from moltbot_operator.serve.children import child
 from moltbot_operator.serve.files import Manifests
 from moltbot_operator.serve.layout import write_config, write_mounts
 from moltbot_operator.serve.ports import LOOPBACK, Ports
-from moltbot_operator.serve.worker import Worker, beside
+from moltbot_operator.serve.worker import Worker, beside, pause_after
 
 __all__ = ["Gateway", "complaints", "launched"]
 
@@ -32,11 +32,11 @@ _START: Final = timedelta(seconds=60)
 
 _POLL: Final = timedelta(milliseconds=10)
 
-_SETTLED: Final = timedelta(seconds=5)
-"""An agent that ends sooner after the first start will not come up at all; later ones are started again."""
+_STEADY: Final = timedelta(seconds=60)
+"""An agent that ran for so long is started again after the shortest pause."""
 
-_PAUSE: Final = timedelta(milliseconds=200)
-"""Between an agent's end and the next one's start."""
+_TAKEN: Final = "address already in use"
+"""What agent and Envoy write, in any case of letters, where somebody else listens on their port."""
 
 Recorder = Callable[[str, int], None]
 """Told of each process as it starts: what it is, and its id."""
@@ -94,13 +94,14 @@ async def launched(
     `concurrency` is Envoy's number of threads, 0 for one a CPU; `prepare` is called when the folder is there
     and Envoy is not; `seed` is what the workers' secret is derived from; `tell` is told of a worker that
     ends. The worker need not be ready yet. InvalidInput where a private CA or Envoy itself is missing;
-    EnvoyRejected where agent or Envoy does not get ready, with what they said.
+    EnvoyRejected where agent or Envoy does not get ready, with what they said; PortTaken as soon as one finds
+    that somebody else has its port.
     """
     token = write_config(folder, compiled, seed)
     prepare()
     write_mounts(folder, (*compiled.mounts, *compiled.worker_mounts), manifests)
     Deliveries(compiled.agent, compiled.envoy).run_once()
-    agent = _Agent(folder, ports, record)
+    agent = _Agent(folder, ports, record, tell)
     async with contextlib.AsyncExitStack() as stack:
         agent_ended = asyncio.create_task(agent.run())
         stack.push_async_callback(_cancelled, agent_ended)
@@ -110,13 +111,14 @@ async def launched(
         )
         ended = asyncio.create_task(_first_end(agent_ended, envoy))
         stack.push_async_callback(_cancelled, ended)
-        await _ready({"/ready": (address, ports.ready)}, ended, folder)
+        await _ready("/ready", (address, ports.ready), ended, folder)
         worker = None
         if compiled.worker is not None:  # after Envoy, which serves without it until it is there
             worker = await stack.enter_async_context(
                 beside(folder, ports, record, tell, own_store=compiled.worker.store.url is None)
             )
-        await _ready({"/healthz": (LOOPBACK, ports.metrics)}, ended, folder)
+        await _ready("/healthz", (LOOPBACK, ports.metrics), ended, folder)
+        agent.came_up = True
         scheme = "http" if compiled.agent.certificate is None else "https"
         host = f"[{address}]" if ":" in address else address
         url, probe_url = f"{scheme}://{host}:{ports.public}", f"http://{host}:{ports.probe}"
@@ -133,9 +135,12 @@ def complaints(folder: Path) -> str:
 class _Agent:
     """The agent's process, one after another: requests do not need it, so nothing ends with it."""
 
-    def __init__(self, folder: Path, ports: Ports, record: Recorder) -> None:
+    def __init__(self, folder: Path, ports: Ports, record: Recorder, tell: Callable[[str], None]) -> None:
+        self.came_up = False
+        """One that ends before will not come up at all; later ones are started again."""
         self._folder = folder
         self._record = record
+        self._tell = tell
         self._command = (
             *(sys.executable, "-m", "moltbot_agent"),
             *("--config", str(folder / "config")),
@@ -148,17 +153,24 @@ class _Agent:
         )
 
     async def run(self) -> int:
-        """Its exit code where the first one fails soon; else it goes on until it is cancelled."""
+        """Its exit code where the first one does not come up; else it goes on until it is cancelled."""
         clock = asyncio.get_running_loop().time
-        began = clock()
+        soon = 0
         while True:
+            began = clock()
             async with child(
                 self._command, self._folder / "agent.log", lambda pid: self._record("agent", pid)
             ) as process:
                 code = await process.wait()
-            if clock() - began < _SETTLED.total_seconds():
+            if not self.came_up:
                 return code
-            await asyncio.sleep(_PAUSE.total_seconds())
+            soon = 0 if clock() - began > _STEADY.total_seconds() else soon + 1
+            pause = pause_after(soon)
+            self._tell(
+                f"the agent ended with code {code}: started again in {pause.total_seconds():g} s, "
+                "requests go on without it"
+            )
+            await asyncio.sleep(pause.total_seconds())
 
 
 def _envoy(folder: Path, concurrency: int) -> list[str]:
@@ -172,9 +184,12 @@ def _envoy(folder: Path, concurrency: int) -> list[str]:
 
 async def _bootstrap(folder: Path, agent_ended: "asyncio.Task[int]") -> None:
     """Wait for the file that comes last: every other file is there then."""
+    deadline = asyncio.get_running_loop().time() + _START.total_seconds()
     while not (folder / "run" / "envoy.json").exists():
         if agent_ended.done():
-            raise EnvoyRejected(f"the agent ended with code {agent_ended.result()}:\n{complaints(folder)}")
+            raise _failed(f"the agent ended with code {agent_ended.result()}", folder)
+        if asyncio.get_running_loop().time() > deadline:
+            raise _failed(f"the agent wrote no configuration within {_START}", folder)
         await asyncio.sleep(_POLL.total_seconds())
 
 
@@ -196,16 +211,22 @@ async def _cancelled(task: "asyncio.Task[int] | asyncio.Task[str]") -> None:
         await task
 
 
-async def _ready(asked: Mapping[str, tuple[str, int]], ended: "asyncio.Task[str]", folder: Path) -> None:
-    """Wait until every path is answered 200 at its address."""
+async def _ready(path: str, at: tuple[str, int], ended: "asyncio.Task[str]", folder: Path) -> None:
+    """Wait until `path` is answered 200 at this address and port."""
     deadline = asyncio.get_running_loop().time() + _START.total_seconds()
-    for path, (address, port) in asked.items():
-        while not await asyncio.to_thread(_answers, address, port, path):
-            if ended.done():
-                raise EnvoyRejected(f"{ended.result()}:\n{complaints(folder)}")
-            if asyncio.get_running_loop().time() > deadline:
-                raise EnvoyRejected(f"the gateway was not ready after {_START}:\n{complaints(folder)}")
-            await asyncio.sleep(_POLL.total_seconds())
+    while not await asyncio.to_thread(_answers, *at, path):
+        if ended.done():
+            raise _failed(ended.result(), folder)
+        if asyncio.get_running_loop().time() > deadline:
+            raise _failed(f"the gateway was not ready after {_START}", folder)
+        await asyncio.sleep(_POLL.total_seconds())
+
+
+def _failed(why: str, folder: Path) -> EnvoyRejected:
+    """With what agent, Envoy and worker wrote."""
+    said = complaints(folder)
+    kind = PortTaken if _TAKEN in said.casefold() else EnvoyRejected
+    return kind(f"{why}:\n{said}")
 
 
 def _answers(address: str, port: int, path: str) -> bool:

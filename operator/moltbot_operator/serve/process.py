@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Coroutine, Sequence
@@ -10,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from moltbot_operator.serve.front import chosen_port, fronting
+from moltbot_operator.serve.front import chosen, fronting
 from moltbot_operator.serve.launch import complaints
 from moltbot_operator.serve.notify import notify
 from moltbot_operator.serve.options import Options
@@ -43,12 +44,20 @@ async def _run(options: Options, words: Words) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told)
-    port = chosen_port(options.metrics_port)
-    options = replace(options, metrics_port=port)
-    async with serving(options, words, hurry) as server:
+    with chosen(options.metrics_port) as listener:
+        return await _serve(options, listener, words, stop, hurry)
+
+
+async def _serve(
+    options: Options, listener: socket.socket, words: Words, stop: asyncio.Event, hurry: threading.Event
+) -> int:
+    """Serve until `stop`; metrics on `listener`."""
+    loop = asyncio.get_running_loop()
+    port = listener.getsockname()[1]
+    async with serving(replace(options, metrics_port=port), words, hurry) as server:
         loop.add_signal_handler(signal.SIGHUP, server.reload)
         words.say(f"base_url {server.url}/v1", base_url=f"{server.url}/v1")
-        async with fronting(server, port), _task(server.keep()), _viewed(server, words):
+        async with fronting(server, listener), _task(server.keep()), _viewed(server, words):
             where = f"http://127.0.0.1:{port}/metrics"
             words.say(f"metrics  {where}", metrics=where)
             notify(f"READY=1\nSTATUS={server.url}, revision {server.active.identity.revision}")

@@ -16,7 +16,7 @@ from moltbot_agent.draining import DrainOutcome, DrainPlan, drain
 from moltbot_agent.errors import AdminUnavailable
 from moltbot_operator.compile import CompiledRoute, Files, RouteSources, compile_route
 from moltbot_operator.compile.envoy import names
-from moltbot_operator.errors import EnvoyRejected
+from moltbot_operator.errors import EnvoyRejected, PortTaken
 from moltbot_operator.serve.decision import Identity, identify
 from moltbot_operator.serve.door import DOOR, Door
 from moltbot_operator.serve.files import Manifests
@@ -24,7 +24,7 @@ from moltbot_operator.serve.keys import default_folder
 from moltbot_operator.serve.launch import Gateway, complaints, launched
 from moltbot_operator.serve.layout import files_in
 from moltbot_operator.serve.options import Options
-from moltbot_operator.serve.ports import LOOPBACK, free_ports
+from moltbot_operator.serve.ports import LOOPBACK, held_ports
 from moltbot_operator.serve.state import Home
 
 __all__ = [
@@ -42,8 +42,8 @@ __all__ = [
 _OPENED: Final = timedelta(seconds=15)
 """How long Envoy may take to listen on the public port."""
 
-_PORT_TAKEN: Final = "Address already in use"
-"""Envoy's words where somebody else got one of the free ports first."""
+_TRIES: Final = 4
+"""Starts of one revision, each with other inner ports, where somebody else listens on one of them."""
 
 
 Tell = Callable[[str], None]
@@ -86,14 +86,15 @@ async def launch(
 ) -> Revision:
     """Start the revision; it takes the public `port` at once where `opened`.
 
-    Everything as in :func:`launched`. Bad luck with a free port is tried once more.
+    Everything as in :func:`launched`. Where somebody else has an inner port it is told and others are tried.
     """
-    try:
-        return await _launch(asked, options, home, f"{number:04}", port, opened=opened, tell=tell)
-    except EnvoyRejected as error:
-        if _PORT_TAKEN not in str(error):
-            raise
-        return await _launch(asked, options, home, f"{number:04}-again", port, opened=opened, tell=tell)
+    for again in range(1, _TRIES):
+        name = f"{number:04}-{again}"
+        try:
+            return await _launch(asked, options, home, name, port, opened=opened, tell=tell)
+        except PortTaken as error:
+            tell(f"started again with other inner ports, somebody else has one of these: {error}")
+    return await _launch(asked, options, home, f"{number:04}-{_TRIES}", port, opened=opened, tell=tell)
 
 
 async def _launch(
@@ -101,14 +102,14 @@ async def _launch(
 ) -> Revision:
     folder = home.run / name
     folder.mkdir(mode=0o700)
-    ports = free_ports(LOOPBACK)
     door = Door(folder, options.address, port)
     log = options.access_log or (home.folder / "access.log" if options.view else None)
-    files = files_in(folder, LOOPBACK, ports, log)
-    sources = asked.manifests.sources(options.route, options.endpoints, files)
-    compiled = door.fitted(compile_route(sources), asked.identity.revision)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(_remove, folder)
+        ports = stack.enter_context(held_ports(LOOPBACK))
+        files = files_in(folder, LOOPBACK, ports, log)
+        sources = asked.manifests.sources(options.route, options.endpoints, files)
+        compiled = door.fitted(compile_route(sources), asked.identity.revision)
         gateway = await stack.enter_async_context(
             launched(
                 compiled,

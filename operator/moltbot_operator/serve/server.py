@@ -26,7 +26,7 @@ from moltbot_operator.serve.files import Manifests, read
 from moltbot_operator.serve.keys import default_folder
 from moltbot_operator.serve.layout import write_mounts
 from moltbot_operator.serve.options import Options
-from moltbot_operator.serve.ports import free_ports
+from moltbot_operator.serve.ports import held_port
 from moltbot_operator.serve.revision import (
     Revision,
     Wanted,
@@ -309,12 +309,13 @@ class Server:
 async def serving(options: Options, words: Words, hurry: threading.Event) -> AsyncIterator[Server]:
     """Serve until the block ends. InvalidInput and EnvoyRejected where that can't begin."""
     read(options.files)  # before anything is touched
-    port = free_ports(options.address, options.port).public if options.port == 0 else options.port
-    home = Home(options.state or default_state(), options.address, port)
-    with home.held() as cleaned:
-        for what in cleaned:
+    with contextlib.ExitStack() as stack:
+        port = options.port or stack.enter_context(held_port(options.address))
+        home = Home(options.state or default_state(), options.address, port)
+        for what in stack.enter_context(home.held()):
             words.say(f"cleaned up after a server that was killed: {what}", level="warning")
-        free_ports(options.address, port)
+        if options.port:  # only now: a server that was killed may have had it
+            stack.enter_context(held_port(options.address, port))
         server = Server(options, home, port, words)
         try:
             await server.start()

@@ -27,7 +27,7 @@ from moltbot_operator.errors import EnvoyRejected
 from moltbot_operator.serve.asking import ask
 from moltbot_operator.serve.children import child
 from moltbot_operator.serve.layout import WORKER_CONFIG
-from moltbot_operator.serve.ports import Ports, reserved
+from moltbot_operator.serve.ports import Ports
 
 __all__ = ["Worker", "beside", "pause_after"]
 
@@ -179,16 +179,12 @@ async def beside(
     *,
     own_store: bool,
 ) -> AsyncIterator[Worker]:
-    """The worker for which `folder` holds a configuration, until the block ends.
-
-    InvalidInput where one of its ports was taken meanwhile.
-    """
+    """The worker for which `folder` holds a configuration, until the block ends."""
     worker = Worker(folder, ports, record, tell, own_store=own_store)
-    with reserved((ports.worker, ports.worker_metrics, ports.worker_evidence)):
-        running = asyncio.create_task(worker.run())
-        try:
-            yield worker
-        finally:
-            running.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await running
+    running = asyncio.create_task(worker.run())
+    try:
+        yield worker
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running

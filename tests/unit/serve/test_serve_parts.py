@@ -1,12 +1,15 @@
 """The smaller parts of a server: what changed, what to do, where connections go, what is shown."""
 
+import contextlib
 import io
 import os
 import socket
+import sys
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
+from free_ports import free_port
 from rich.console import Console
 
 from moltbot_operator.compile import CompiledRoute
@@ -14,7 +17,7 @@ from moltbot_operator.errors import InvalidInput
 from moltbot_operator.rotation.state import Phase, State
 from moltbot_operator.serve.decision import Change, Identity, decide
 from moltbot_operator.serve.notify import notify
-from moltbot_operator.serve.ports import free_port, free_ports, require_free, reserved
+from moltbot_operator.serve.ports import LOOPBACK, bound, bound_or_free, held_port, held_ports
 from moltbot_operator.serve.steer import listening, steer
 from moltbot_operator.serve.view import figures, screen, worker_line
 from moltbot_operator.serve.watch import expand, signature
@@ -68,9 +71,11 @@ def test_a_taken_port_is_named_with_the_option_that_chooses_another():
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(InvalidInput, match=f"127.0.0.1:{port} can't be listened on.*--metrics-port"):
-            require_free("127.0.0.1", port, "--metrics-port")
-        assert free_port("127.0.0.1", port) != port
-    assert len({*vars(free_ports("127.0.0.1")).values()}) == 11
+            bound(LOOPBACK, port, "--metrics-port")
+        with bound_or_free(LOOPBACK, port) as another:
+            assert another.getsockname()[1] != port
+        with pytest.raises(InvalidInput, match="--port"), held_ports(LOOPBACK, port):
+            pass
 
 
 def test_new_connections_go_to_the_sockets_that_came_last():
@@ -95,7 +100,7 @@ def test_new_connections_go_to_the_sockets_that_came_last():
 
 
 def test_a_process_that_does_not_listen_can_not_be_steered_to():
-    assert not steer(os.getpid(), free_port("127.0.0.1", 0), 0)
+    assert not steer(os.getpid(), free_port(), 0)
 
 
 SCRAPE = """\
@@ -163,14 +168,29 @@ def test_a_worker_that_keeps_ending_is_started_less_and_less_often():
     assert pause_after(0) == pause_after(1)
 
 
-def test_a_reserved_port_is_nobodys_but_of_who_listens_there_with_reuse():
-    port = free_port("127.0.0.1", 0)
-    with reserved([port]), socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
-        listener.listen()
-        with socket.create_connection(("127.0.0.1", port), timeout=10):
-            pass
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere they can't be held for another process")
+def test_held_ports_are_given_to_nobody_who_takes_a_free_one():
+    with held_ports(LOOPBACK) as ports, held_port(LOOPBACK) as public:
+        wanted = {*vars(ports).values(), public}
+        assert len(wanted) == 12
+        for port in wanted:
+            with socket.socket() as other, pytest.raises(OSError, match="in use"):
+                other.bind((LOOPBACK, port))
+        with contextlib.ExitStack() as stack:
+            found = [stack.enter_context(bound(LOOPBACK, 0)).getsockname()[1] for _ in range(500)]
+        assert not wanted & {*found}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere they can't be held for another process")
+@pytest.mark.parametrize("sharing", [False, True], ids=["alone", "as Envoy's threads"])
+def test_who_a_held_port_is_meant_for_listens_ends_and_listens_again(sharing):
+    with held_port(LOOPBACK) as port:
+        for _ in range(2):
+            with contextlib.ExitStack() as stack:
+                for _ in range(1 + sharing):
+                    stack.enter_context(socket.create_server((LOOPBACK, port), reuse_port=sharing))
+                with socket.create_connection((LOOPBACK, port), timeout=10):
+                    pass
 
 
 def test_a_service_manager_is_told(tmp_path, monkeypatch):
