@@ -11,7 +11,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from typing import Final
 
@@ -144,11 +144,11 @@ async def running(config: WorkerConfig, *, allow_local_webhooks: bool = False) -
             runner = JobRunner(
                 config.jobs, rules=answers, store=store, webhooks=webhooks, metrics=metrics, limit=limit
             )
-            stack.enter_context(_background(worker, runner.run()))
+            await stack.enter_async_context(_background(worker, runner.run()))
             stack.push_async_callback(lambda: runner.drain(end - time.monotonic()))
         worker.port = await stack.enter_async_context(listening(app, host, config.port, config.limits.drain))
-        stack.enter_context(_background(worker, _watch(upstream, store, metrics)))
-        stack.enter_context(_background(worker, _warmed(worker, warmings)))
+        await stack.enter_async_context(_background(worker, _watch(upstream, store, metrics)))
+        await stack.enter_async_context(_background(worker, _warmed(worker, warmings)))
         ports = {"port": worker.port, "metrics": worker.metrics_port, "evidence": worker.evidence_port}
         _log.info("serving", extra=ports)
         yield worker
@@ -159,15 +159,19 @@ async def running(config: WorkerConfig, *, allow_local_webhooks: bool = False) -
         _log.info("draining", extra={"inFlight": app.in_flight})
 
 
-@contextlib.contextmanager
-def _background(worker: Worker, work: Coroutine[None, None, None]) -> Iterator[None]:
-    """A defect that ends the work makes `/healthz` fail, so that the pod is started again."""
+@contextlib.asynccontextmanager
+async def _background(worker: Worker, work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """A defect that ends the work makes `/healthz` fail, so that the pod is started again.
+
+    It is over when the block is left: what it uses is closed after it.
+    """
     task = asyncio.create_task(work)
     task.add_done_callback(worker.over)
     try:
         yield
     finally:
         task.cancel()
+        await asyncio.wait([task])
 
 
 async def _warmed(worker: Worker, warmings: list[Warming]) -> None:

@@ -74,7 +74,7 @@ class JobRunner:
         self._takers: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
-        """Until cancelled: jobs at work are given up then, and taken over by others after the lease."""
+        """Until cancelled: jobs still at work are given up then, and taken over by others after the lease."""
         try:
             async with asyncio.TaskGroup() as group:
                 self._takers = [
@@ -93,9 +93,18 @@ class JobRunner:
             task.cancel()
 
     async def drain(self, limit: float) -> None:
-        """Give the jobs at work at most `limit` seconds."""
+        """Give the jobs at work at most `limit` seconds; others take at once what is not over then."""
         if self._at_work and limit > 0:
             await asyncio.wait(self._at_work.values(), timeout=limit)
+        left = list(self._at_work.values())
+        for task in left:
+            task.cancel()
+        if left:
+            _log.info("jobs given back", extra={"jobs": [each.job for each in self._at_work]})
+            await asyncio.wait(left)
+        with contextlib.suppress(StoreAway):  # then their leases must end
+            for queue in sorted({*self._queues, HOOKS}):
+                await self._store.give_back(queue, self.name)
 
     async def _serve(self, queue: str, work: Callable[[Delivery], Coroutine[Any, Any, None]]) -> None:
         while True:

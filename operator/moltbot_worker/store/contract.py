@@ -102,6 +102,9 @@ class Store(Protocol):
         `then`: queue that its id goes to next, in the same step. `dead`: its id is listed among the dead.
         """
 
+    async def give_back(self, queue: str, worker: str) -> None:
+        """Others may take at once what this worker holds; tries that were begun do not count."""
+
     async def forget(self, delivery: Delivery) -> None:
         """Take a place out of its queue and leave the job as it is."""
 

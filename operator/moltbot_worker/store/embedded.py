@@ -190,6 +190,17 @@ class EmbeddedStore:
             self._dead.appendleft(delivery.job)
         return True
 
+    async def give_back(self, queue: str, worker: str) -> None:
+        """See the contract."""
+        for place in self._queues[queue].places.values():
+            if place.holder != worker:
+                continue
+            place.holder = None
+            self._queues[queue].filled.set()
+            found = self._jobs.get(place.job)
+            if found is not None and found["state"] == b"running":
+                found |= {"state": b"queued", "tries": str(int(found["tries"]) - 1).encode()}
+
     async def forget(self, delivery: Delivery) -> None:
         """See the contract."""
         self._queues[delivery.queue].places.pop(delivery.entry, None)

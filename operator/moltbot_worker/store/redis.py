@@ -27,6 +27,9 @@ PAUSE_S: Final = 0.5
 
 MOST_CONNECTIONS: Final = 128
 
+_MOST_HELD: Final = 1000
+"""More than one worker runs at once."""
+
 
 class RedisStore:
     """`password` is asked at each new connection; `failed` is told of each failure."""
@@ -65,6 +68,7 @@ class RedisStore:
         self._claim, self._release = run(scripts.CLAIM), run(scripts.RELEASE)
         self._submit, self._begin, self._finish = run(scripts.SUBMIT), run(scripts.BEGIN), run(scripts.FINISH)
         self._note, self._renew = run(scripts.NOTE), run(scripts.RENEW)
+        self._give_back = run(scripts.GIVE_BACK)
 
     @property
     def up(self) -> bool:
@@ -170,6 +174,21 @@ class RedisStore:
             entries = [delivery.entry for delivery in deliveries if delivery.queue == queue]
             with contextlib.suppress(ResponseError):  # a queue that is gone has nothing to renew
                 await self._do(partial(self._renew, [self._key("q", queue)], [worker, *entries]))
+
+    async def give_back(self, queue: str, worker: str) -> None:
+        """See the contract."""
+        key = self._key("q", queue)
+        with contextlib.suppress(ResponseError):  # a queue that is gone has nothing to give back
+            held = await self._do(
+                lambda: self._quick.xpending_range(
+                    key, scripts.GROUP, min="-", max="+", count=_MOST_HELD, consumername=worker
+                )
+            )
+            for entry in [each["message_id"] for each in held]:
+                found = await self._do(partial(self._quick.xrange, key, entry, entry))
+                for _, fields in found:
+                    keys = [key, self._key("j", fields[b"job"].decode())]
+                    await self._do(partial(self._give_back, keys, [worker, entry]))
 
     async def begin(self, delivery: Delivery) -> tuple[int, JobFields] | None:
         """See the contract."""

@@ -5,10 +5,13 @@ Keys of one route share a hash tag, so these work in a cluster too.
 
 from typing import Final
 
-__all__ = ["BEGIN", "CLAIM", "FINISH", "GROUP", "NOTE", "RELEASE", "RENEW", "SUBMIT"]
+__all__ = ["BEGIN", "CLAIM", "FINISH", "GIVE_BACK", "GROUP", "NOTE", "RELEASE", "RENEW", "SUBMIT"]
 
 GROUP: Final = "workers"
 """The consumer group of every queue."""
+
+FOREVER_MS: Final = 7 * 24 * 3600 * 1000
+"""A silence that no lease outlasts."""
 
 CLAIM: Final = """
 local holder = redis.call('GET', KEYS[1])
@@ -65,6 +68,18 @@ if KEYS[4] then redis.call('XADD', KEYS[4], '*', 'job', ARGV[2]) end
 return 1
 """
 """queue, job, dead[, then] | entry, id, milliseconds to keep, 1 if dead, field, value …"""
+
+GIVE_BACK: Final = f"""
+local found = redis.call('XPENDING', KEYS[1], '{GROUP}', ARGV[2], ARGV[2], 1)
+if not found[1] or found[1][2] ~= ARGV[1] then return 0 end
+if redis.call('HGET', KEYS[2], 'state') == 'running' then
+  redis.call('HSET', KEYS[2], 'state', 'queued')
+  redis.call('HINCRBY', KEYS[2], 'tries', -1)
+end
+redis.call('XCLAIM', KEYS[1], '{GROUP}', ARGV[1], 0, ARGV[2], 'IDLE', {FOREVER_MS}, 'JUSTID')
+return 1
+"""
+"""queue, job | worker, entry"""
 
 NOTE: Final = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end

@@ -143,6 +143,26 @@ async def test_a_job_that_is_renewed_stays_with_its_worker(store):
     assert (await store.begin(delivery))[0] == 1
 
 
+async def test_what_a_worker_gives_back_goes_to_another_one_at_once(store):
+    await submitted(store, "j1", "j2", "j3")
+    (first,) = await taken(store, "leaves", 1)
+    (second,) = await taken(store, "stays", 1)
+    (third,) = await taken(store, "leaves", 1)
+    for delivery in (first, second):
+        assert (await store.begin(delivery))[0] == 1
+    await store.finish(third, {}, **END)
+    await store.give_back("default", "leaves")
+    await store.give_back("default", "nobody")
+    await store.give_back("none", "leaves")
+    assert [each.job for each in await taken(store, "stays", lease=3600.0)] == ["j1"]
+    assert (await store.job("j1"))["state"] == b"queued"
+    assert (await store.begin(first))[0] == 1
+    assert (await store.job("j2"))["tries"] == b"1"
+    assert (await store.job("j3"))["state"] == b"ended"
+    await store.give_back("default", "leaves")  # which holds nothing any more
+    assert await taken(store, "stays", lease=3600.0) == []
+
+
 async def test_a_removed_job_is_never_begun_nor_ended(store):
     await submitted(store, "waits", "runs")
     waiting, running = await taken(store)
