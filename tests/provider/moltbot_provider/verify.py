@@ -12,6 +12,12 @@ import aiohttp
 
 __all__ = ["FetchedKeys", "Introspection", "SignedTokens"]
 
+FETCH_S = 1.0
+"""How long a request waits for a JWKS: less than a gateway waits for the answer (`timeouts.firstByte`)."""
+
+AGAIN_S = 1.0
+"""When a set that could not be fetched is asked for again, while the one that is known may be used."""
+
 
 class SignedTokens:
     """Takes JWTs that one of the keys signed, with these claims, and each only until it expires."""
@@ -77,6 +83,8 @@ class FetchedKeys:
             wrong = await self._fetch()
             if wrong is not None and time.monotonic() >= self._stale:
                 return wrong
+            if wrong is not None:
+                self._until = time.monotonic() + AGAIN_S
         return await self._tokens(value)
 
     async def close(self) -> None:
@@ -86,7 +94,7 @@ class FetchedKeys:
             self._session = None
 
     async def _fetch(self) -> str | None:
-        self._session = self._session or aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5))
+        self._session = self._session or aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=FETCH_S))
         try:
             async with self._session.get(self._url) as answer:
                 document = await answer.json()
