@@ -118,3 +118,34 @@ async def test_a_persons_secret_is_written_once_that_person_labels_it(bench: Ben
         return len(found) == 3 and found["key"] == "theirs" and found["other"] == "another"
 
     await eventually("the key to be the first version", adopted, 60)
+
+
+async def test_an_annotation_that_is_no_time_is_told_and_replaces_nothing(bench: Bench) -> None:
+    kube, namespace = bench.kube, bench.namespace
+    await bench.apply(route(namespace, "assistant", [rule("all", "pro")], consumers=consumer()))
+
+    async def made() -> dict[str, str] | None:
+        found = await values(kube, namespace)
+        return found if len(found) == 2 else None
+
+    before = await eventually("a key", made, 60)
+    asked = {"metadata": {"annotations": {"moltbot.io/rotate-at": "s3cret-tomorrow"}}}
+    await kube.merge(SECRET, namespace, "app-key", asked)
+
+    def notes() -> str:
+        return bench.bed.kubectl("get", "events.events.k8s.io", "-n", namespace, "-o", "jsonpath={..note}")
+
+    async def told() -> bool:
+        return "moltbot.io/rotate-at of Secret" in notes()
+
+    await eventually("to be told what is wrong", told, 60)
+    assert "s3cret-tomorrow" not in notes()
+    assert await values(kube, namespace) == before
+    right = {"metadata": {"annotations": {"moltbot.io/rotate-at": datetime.now(UTC).isoformat()}}}
+    await kube.merge(SECRET, namespace, "app-key", right)
+
+    async def replaced() -> bool:
+        found = await made()
+        return found is not None and found["key"] != before["key"]
+
+    await eventually("the key to be replaced once the annotation is a time", replaced, 60)

@@ -14,7 +14,13 @@ from test_reconcile_faults import NS
 from test_reconcile_rotation import SYNC, Server, in_virtual_time, now, put_route, until
 
 from moltbot_agent.evidence import fingerprint
-from moltbot_operator.constants import LABEL_COMPONENT, LABEL_MANAGED_BY, LABEL_REVISION, MANAGED_BY
+from moltbot_operator.constants import (
+    ANNOTATION_ROTATE_AT,
+    LABEL_COMPONENT,
+    LABEL_MANAGED_BY,
+    LABEL_REVISION,
+    MANAGED_BY,
+)
 from moltbot_operator.kube.cache import Cache
 from moltbot_operator.kube.kinds import MOLTBOT_ROUTE, SECRET
 from moltbot_operator.reconcile.evidence import ConsumerEvidence, EnvoyEvidence, Evidence
@@ -281,6 +287,35 @@ def test_a_pod_that_does_not_tell_keeps_the_old_key(server: KeyServer) -> None:
         assert server.secret()["key"] == "theirs"
         operator.pods.tells = True
         await until(lambda: at_rest(server) and server.secret()["key"] != "theirs")
+        await operator.keys.close()
+
+    in_virtual_time(run())
+
+
+@pytest.mark.parametrize("text", ["tomorrow", "", "s3cret-of-a-person", "0001-01-01T00:00:00+14:00"])
+def test_an_annotation_that_is_no_time_is_told_once_and_disturbs_nothing(
+    server: KeyServer, text: str
+) -> None:
+    async def run() -> None:
+        operator = Operator(server)
+        operator.poke()
+        await until(lambda: at_rest(server))
+        await asyncio.sleep(1)
+        version, before = state_of(server.objects[PLACE]).version, len(server.told)
+        annotations = operator.cache.get(*PLACE)["metadata"]["annotations"]  # type: ignore[index]
+        annotations[ANNOTATION_ROTATE_AT] = text
+        for _ in range(3):
+            operator.poke()
+            await asyncio.sleep(1)
+        [told] = server.told[before:]
+        assert told.startswith("Warning RotateAtIgnored annotation moltbot.io/rotate-at of Secret")
+        assert f"{NS}/app-key" in told
+        assert "2026-01-31T08:00:00Z" in told
+        assert not text or text not in told
+        assert state_of(server.objects[PLACE]).version == version
+        annotations[ANNOTATION_ROTATE_AT] = now().isoformat()
+        operator.poke()
+        await until(lambda: state_of(server.objects[PLACE]).version != version, 600)
         await operator.keys.close()
 
     in_virtual_time(run())

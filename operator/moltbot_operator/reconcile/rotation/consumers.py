@@ -1,19 +1,23 @@
 """Rotates keys of consumers: one rotation for each Secret that a route's consumers name with `rotation`."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from secrets import token_hex
 from typing import Any
 
+import structlog
 from pydantic import ValidationError
 
 from moltbot_operator.api import ConsumerKeyRotation
 from moltbot_operator.constants import ANNOTATION_ROTATE_AT, API_VERSION
+from moltbot_operator.errors import InvalidInput, MoltBotError
 from moltbot_operator.kube.cache import Cache
 from moltbot_operator.kube.cluster import Cluster, Manifest
 from moltbot_operator.kube.kinds import MOLTBOT_ROUTE, SECRET
 from moltbot_operator.reconcile.evidence import EvidenceReader
+from moltbot_operator.reconcile.rotation.asked import asked_for
 from moltbot_operator.reconcile.rotation.consumer_gateways import ConsumerGateways
 from moltbot_operator.reconcile.rotation.consumer_store import KeyStore, is_rotated_key
 from moltbot_operator.reconcile.rotation.tasks import Rotation, Tasks
@@ -48,7 +52,10 @@ class ConsumerKeys:
         self._clock = clock
         self._claims: defaultdict[Place, dict[str, tuple[Manifest, ConsumerKeyRotation]]] = defaultdict(dict)
         self._of_route: dict[Place, frozenset[str]] = {}
+        self._refused: dict[Place, str] = {}
+        self._telling: set[asyncio.Task[None]] = set()
         self._tasks = Tasks(clock, "secret")
+        self._log = structlog.get_logger(__name__)
 
     def ensure(self, route: Manifest) -> None:
         """The route is there, and something of it or of its Secrets may have changed. Returns at once."""
@@ -72,12 +79,16 @@ class ConsumerKeys:
 
     async def close(self) -> None:
         """End all of them; each goes on from where it is under the next leader."""
+        for each in self._telling:
+            each.cancel()
+        await asyncio.gather(*self._telling, return_exceptions=True)
         await self._tasks.close()
 
     def _refresh(self, place: Place) -> None:
         claims = self._claims[place]
         if not claims:
             del self._claims[place]
+            self._refused.pop(place, None)
             self._tasks.forget(place)
             return
         # Where routes share a Secret, the most careful wish of each kind counts.
@@ -91,17 +102,35 @@ class ConsumerKeys:
         self._tasks.keep(place, stamp, lambda hurry: self._new(place, dict(claims), policy, hurry=hurry))
 
     def _asked_for(self, place: Place) -> datetime | None:
-        """What the Secret's annotation asks for; what is no time asks for nothing."""
+        """What the Secret's annotation asks for; what is no time asks for nothing, and is told once."""
         secret = self._cache.get(SECRET, *place)
         if secret is None or not is_rotated_key(secret):
             return None
         try:
-            found = datetime.fromisoformat(
-                (secret["metadata"].get("annotations") or {})[ANNOTATION_ROTATE_AT]
-            )
-        except (KeyError, ValueError):
+            found = asked_for(secret)
+        except InvalidInput as error:
+            text = secret["metadata"]["annotations"][ANNOTATION_ROTATE_AT]
+            if self._refused.get(place) != text:
+                self._refused[place] = text
+                task = asyncio.create_task(self._refuse(place, str(error)), name="a refused annotation")
+                self._telling.add(task)
+                task.add_done_callback(self._telling.discard)
             return None
-        return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+        self._refused.pop(place, None)
+        return found
+
+    async def _refuse(self, place: Place, message: str) -> None:
+        claims = self._claims.get(place)
+        if not claims:
+            return
+        route = claims[min(claims)][0]
+        try:
+            await self._cluster.event(
+                route, type="Warning", reason="RotateAtIgnored", action="Rotate", message=message
+            )
+        except MoltBotError as error:
+            self._refused.pop(place, None)  # told at the next look
+            self._log.warning("could not tell of a refused annotation", error=str(error), said=message)
 
     def _new(self, place: Place, claims: Claims, policy: Policy, *, hurry: bool) -> Rotation:
         route = claims[min(claims)][0]
