@@ -72,7 +72,13 @@ def _whole(state: State) -> bool:
 
 def _written(moment: datetime | None) -> str | None:
     """RFC 3339 with microseconds, so that what is read is what was written."""
-    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if moment is None:
+        return None
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError:  # the first and the last hours of the calendar, which a person may write
+        return moment.isoformat()
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def _read(text: Any) -> datetime | None:

@@ -49,3 +49,11 @@ def test_a_status_that_somebody_edited_is_not_trusted_further_than_it_goes() -> 
     )
     assert read_state({"phase": "Verified", "version": "v1"}) == State(version="v1")
     assert read_state({"phase": "Overlap"}) == State()
+
+
+def test_a_time_that_has_none_in_utc_is_written_and_read() -> None:
+    for text in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
+        state = State(answered=datetime.fromisoformat(text))
+        written = written_state(state)
+        assert read_state(written) == state
+        CredentialStatus.model_validate({"answeredRotateAt": written["answeredRotateAt"]})
