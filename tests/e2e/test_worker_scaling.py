@@ -3,9 +3,12 @@
 import json
 import threading
 import time
+from pathlib import Path
 
+import liar
+import models
 import pytest
-from sites import PRO, RELEASE, SYSTEM, route
+from sites import MAX, PRO, RELEASE, SYSTEM, route
 
 import cluster as access
 
@@ -17,6 +20,7 @@ TARGET = 5
 """Requests in flight per worker."""
 
 NAME = "moltbotroute/assistant"
+WORKERS = "app.kubernetes.io/component=worker"
 RULE = {"name": "tech", "candidates": [{"backend": PRO}], "coalesce": True}
 
 
@@ -50,7 +54,7 @@ def running(site, count, seconds=90):
     """Waits for so many workers that are ready, no fewer and no more."""
 
     def probe():
-        pods = site.pods("app.kubernetes.io/component=worker")
+        pods = site.pods(WORKERS)
         ready = [
             each
             for pod in pods
@@ -139,6 +143,94 @@ def test_the_operator_follows_a_load_of_ten_times_up_and_down_once(site):
     notes = events(site)
     assert any("in-flight is" in note for note in notes["ScaledUp"]), notes
     assert notes["ScaledDown"]
+
+
+LIES = [
+    "moltbot_worker_in_flight 1e300\n",
+    "moltbot_worker_in_flight NaN\n",
+    "moltbot_worker_in_flight -50\n",
+    "<html>nothing that can be read</html>\n",
+]
+
+
+@pytest.fixture
+def lying(site):
+    """A pod more that is taken for a worker, and what asks it: `told(method, path, json)`."""
+    scale(site, minReplicas=1, maxReplicas=2)
+    running(site, 1)
+    (worker,) = site.pods(WORKERS)
+    # without this label no ReplicaSet takes it for one of its own
+    labels = {k: v for k, v in worker["metadata"]["labels"].items() if k != "pod-template-hash"}
+    spec = models.pod_spec("liar", [])
+    spec["containers"][0]["command"] = ["python3", "-c", Path(liar.__file__).read_text()]
+    metadata = {"name": "liar", "namespace": site.namespace, "labels": labels}
+    site.cluster.apply([{"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}])
+    try:
+        site.cluster.kubectl(
+            "wait", "pod/liar", "-n", site.namespace, "--for=condition=Ready", "--timeout=60s"
+        )
+        address = site.cluster.get("pod", "liar", site.namespace)["status"]["podIP"]
+
+        def told(method, path, document=None):
+            url = f"http://{address}:{liar.PORT}{path}"
+            return site.client("http", method=method, url=url, json=document)["body"]
+
+        yield told
+    finally:
+        site.cluster.kubectl("delete", "pod", "liar", "-n", site.namespace)
+    running(site, 1)
+
+
+def scale(site, rule=RULE, rollout=None, **scaling):
+    """The operator scales by requests in flight."""
+    metric = {"name": "in-flight", "type": "InFlight", "target": TARGET}
+    worker = {"autoscaling": {**scaled(metrics=[metric])["autoscaling"], **scaling}}
+    rollout = {"rollout": {"scaleDownDelay": "0s", **rollout}} if rollout else {}
+    site.cluster.apply([route("assistant", site.namespace, [rule], worker=worker, **rollout)])
+
+
+def test_a_pod_that_lies_changes_nothing_until_what_it_says_can_be_true(site, lying):
+    def looks(count):
+        access.wait_until(
+            f"{count} looks at the pod", lambda: int(lying("GET", "/asked")) >= count, PERIOD * count + 60
+        )
+
+    def last_change():
+        return site.route()["status"]["worker"].get("lastScaleTime")
+
+    before = last_change()
+    lying("PUT", "/say", LIES)
+    looks(len(LIES) + 1)  # the last of them was counted once another look has begun
+    assert (desired(site), last_change()) == (1, before)
+    lying("PUT", "/say", ["moltbot_worker_in_flight 50\n"])
+    access.wait_until("the workers that 50 requests need", lambda: desired(site) == 2, 60)
+    assert last_change() != before
+
+
+def test_a_rollout_under_way_holds_what_the_load_no_longer_needs(site):
+    scale(site, minReplicas=2)
+    running(site, 2)
+    held = {"rule": {**RULE, "candidates": [{"backend": MAX}]}, "rollout": {"autoPromote": False}}
+    scale(site, **held, minReplicas=2)
+    access.wait_until("the rollout to wait", lambda: phase(site) == "Paused", 120)
+    scale(site, **held, minReplicas=1)
+    reason = access.wait_until(
+        "the scaler to be held",
+        lambda: (said := site.route()["status"]["worker"]["reason"])[:5] == "Held:" and said,
+        60,
+    )
+    assert "a rollout is under way (Paused)" in reason
+    assert "in-flight is 0 a worker" in reason
+    assert desired(site) == 2
+    deployments = site.cluster.list("deployments", site.namespace, WORKERS)
+    assert [each["spec"]["replicas"] for each in deployments] == [2, 2]
+    scale(site, **{**held, "rollout": {"autoPromote": True}}, minReplicas=1)
+    access.wait_until("the end of the rollout", lambda: phase(site) == "Stable", 120)
+    running(site, 1)
+
+
+def phase(site):
+    return (site.route()["status"].get("rollout") or {}).get("phase")
 
 
 def events(site):

@@ -9,7 +9,7 @@ Source: https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscal
 
 from moltbot_operator.autoscale.decide import Decision, Reason, decide, metrics_of
 from moltbot_operator.autoscale.pace import DOWN, UP
-from moltbot_operator.autoscale.samples import Samples, WorkerSample
+from moltbot_operator.autoscale.samples import Samples, WorkerSample, believable
 from moltbot_operator.autoscale.state import Change, Recommendation, State
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Samples",
     "State",
     "WorkerSample",
+    "believable",
     "decide",
     "metrics_of",
 ]

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from aiohttp import web
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from moltbot_operator.api import Autoscaling, ScaleMetric
 from moltbot_operator.reconcile.scaling.http import HttpLoad, LoadUnavailable
@@ -64,6 +66,47 @@ def test_a_first_look_and_a_counter_that_went_back_say_nothing(kind):
 def test_the_queue_is_one_for_all_workers_and_unknown_where_none_knows_it():
     assert depth_of([Reading(START, depth=3), Reading(START), Reading(START, depth=5)]) == 5
     assert depth_of([Reading(START)]) is None
+
+
+def test_a_worker_that_lies_about_the_queue_is_not_listened_to():
+    lies = [Reading(START, depth=depth) for depth in (1e300, float("nan"), float("inf"), -1.0)]
+    assert depth_of([*lies, Reading(START, depth=5), *lies]) == 5
+    assert depth_of(lies) is None
+
+
+PARTS = [
+    *TEXT.splitlines(keepends=True),
+    "#",
+    "{",
+    "}",
+    '"',
+    "\\",
+    ",",
+    "=",
+    " ",
+    "\n",
+    "NaN",
+    "-1",
+    "1e999",
+    "\0",
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(before=st.lists(st.sampled_from(PARTS)), now=st.lists(st.sampled_from(PARTS)))
+def test_whatever_a_worker_says_is_a_reading_or_no_text_of_metrics(before, now):
+    try:
+        readings = read("".join(before), START), read("".join(now), LATER)
+    except ValueError:
+        return
+    for kind in ("InFlight", "RequestsPerSecond", "CPU", "LatencyP95"):
+        value_of(metric(kind), *readings)
+
+
+@pytest.mark.parametrize("line", ['m{, ="0.1"} 4', "moltbot_worker_request_duration_seconds_bucket 1"])
+def test_what_the_parser_stumbles_over_is_no_text_of_metrics(line):
+    with pytest.raises(ValueError, match="Error: "):
+        read(f"{line}\n", START)
 
 
 @asynccontextmanager

@@ -56,7 +56,7 @@ class HttpLoad:
         text = await self._get(f"http://{host}:{self._port}/metrics", {})
         try:
             return read(text, at)
-        except (ValueError, KeyError) as error:
+        except ValueError as error:
             raise LoadUnavailable(f"its metrics can't be read: {error}") from error
 
     async def prometheus(self, metric: ScaleMetric) -> float:

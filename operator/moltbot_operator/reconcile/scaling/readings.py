@@ -9,6 +9,7 @@ from typing import Final
 from prometheus_client.parser import text_string_to_metric_families
 
 from moltbot_operator.api import ScaleMetric, ScaleMetricType
+from moltbot_operator.autoscale import believable
 from moltbot_operator.compile.workloads import WORKER_CPU_REQUEST
 
 __all__ = ["Reading", "depth_of", "read", "value_of"]
@@ -32,6 +33,13 @@ class Reading:
 
 def read(text: str, at: datetime) -> Reading:
     """From the text of `/metrics`. Raises ValueError for what is no such text."""
+    try:
+        return _read(text, at)
+    except LookupError as error:  # as the parser and a bucket without a bound do
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _read(text: str, at: datetime) -> Reading:
     gauges: dict[str, float] = {}
     buckets: dict[float, float] = {}
     for family in text_string_to_metric_families(text):
@@ -79,8 +87,11 @@ def value_of(metric: ScaleMetric, before: Reading | None, now: Reading) -> float
 
 
 def depth_of(readings: Iterable[Reading]) -> float | None:
-    """The queue's length, which every worker tells of the same store: the largest, in case one lags."""
-    told = [reading.depth for reading in readings if reading.depth is not None]
+    """The queue's length, which every worker tells of the same store: the largest, in case one lags.
+
+    What can't be a length is not taken for one: a worker that says so says nothing.
+    """
+    told = [reading.depth for reading in readings if reading.depth is not None and believable(reading.depth)]
     return max(told, default=None)
 
 
