@@ -35,6 +35,7 @@ __all__ = [
     "EndpointTLS",
     "ModelBackend",
     "ModelBackendSpec",
+    "Prefill",
     "Protocol",
     "Provider",
     "Schema",
@@ -65,6 +66,15 @@ class Schema(StrEnum):
 
     OPENAI = "OpenAI"
     ANTHROPIC = "Anthropic"
+
+
+class Prefill(StrEnum):
+    """Forms in which a backend takes the answer that another one began."""
+
+    NONE = "None"
+    ASSISTANT = "Assistant"
+    PREFIX = "Prefix"
+    CONTINUE_FINAL_MESSAGE = "ContinueFinalMessage"
 
 
 class Capability(StrEnum):
@@ -177,6 +187,10 @@ class ModelBackendSpec(ApiModel):
     schema_: Annotated[Schema | None, Field(alias="schema")] = None
     """The one API that the backend speaks: OpenAI (chat completions) or Anthropic (messages). Requests in the
     other one are translated by the route's workers, and so are the answers. Absent: they go as they come."""
+    prefill: Prefill | None = None
+    """How the model goes on with an answer that another one began (failover.stream.recover: Continue): as the
+    last message of the assistant, as it is (Assistant), with `prefix: true` (Prefix), or with
+    `continue_final_message: true` (ContinueFinalMessage); None: not at all. Absent: as the provider does."""
     capabilities: Annotated[tuple[Capability, ...], Field(max_length=4), Unique()] = ()
     """Kinds of task that the model does: Dialog, Code, Multimodal, Embedding."""
     endpoint: Endpoint | None = None

@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, Literal
 
-from moltbot_operator.api import Aggregate, Cache, Provider, Store, StreamGuard
+from moltbot_operator.api import Aggregate, Cache, Prefill, Provider, Store, StreamGuard
 from moltbot_operator.compile.envoy.retry import silence
 from moltbot_operator.compile.features import Features
 from moltbot_operator.compile.ir import Backend, Gateway, Hop, PlannedRule
@@ -14,15 +14,13 @@ from moltbot_worker import config as told
 
 __all__ = ["worker_config"]
 
-Prefill = Literal["None", "Assistant", "Prefix", "ContinueFinalMessage"]
-
-_PREFILL: Final[dict[Provider, Prefill]] = {
-    Provider.ANTHROPIC: "Assistant",
-    Provider.DEEPSEEK: "Prefix",
-    Provider.MISTRAL: "Prefix",
-    Provider.VLLM: "ContinueFinalMessage",
+_PREFILL: Final = {
+    Provider.ANTHROPIC: Prefill.ASSISTANT,
+    Provider.DEEPSEEK: Prefill.PREFIX,
+    Provider.MISTRAL: Prefill.PREFIX,
+    Provider.VLLM: Prefill.CONTINUE_FINAL_MESSAGE,
 }
-"""How an answer that was begun is given to a provider that goes on with it; others begin anew.
+"""How a provider is given an answer that was begun, to go on with it, unless its backend says otherwise.
 
 https://docs.anthropic.com/en/docs/build-with-claude/prompt-engineering/prefill-claudes-response,
 https://api-docs.deepseek.com/guides/chat_prefix_completion,
@@ -84,11 +82,11 @@ def _rule(rule: PlannedRule, hop: Hop, gateway: Gateway, sources: RouteSources) 
 
 
 def _backend(backend: Backend, sources: RouteSources) -> told.Backend:
-    provider = sources.backends[backend.ref].spec.provider
-    newer = provider in {Provider.OPENAI, Provider.AZURE_OPENAI}
+    spec = sources.backends[backend.ref].spec
+    newer = spec.provider in {Provider.OPENAI, Provider.AZURE_OPENAI}
     return told.Backend(
         model=backend.model,
-        prefill=_PREFILL.get(provider, "None"),
+        prefill=(spec.prefill or _PREFILL.get(spec.provider, Prefill.NONE)).value,
         limit="max_completion_tokens" if newer else "max_tokens",
         schema_=_schema(backend),
     )

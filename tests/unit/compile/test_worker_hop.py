@@ -172,6 +172,23 @@ def test_the_worker_is_told_everything():
     assert (config.store.type, str(config.store.password)) == ("Redis", "/etc/moltbot/store/password")
 
 
+@pytest.mark.parametrize(
+    ("spec", "prefill"),
+    [
+        ({"provider": "Anthropic"}, "Assistant"),
+        ({"provider": "Anthropic", "prefill": "None"}, "None"),
+        ({"provider": "OpenAI"}, "None"),
+        ({"provider": "OpenAI", "prefill": "Prefix"}, "Prefix"),
+    ],
+)
+def test_how_a_model_goes_on_is_its_providers_way_or_its_own(spec, prefill):
+    other = backend("c", model="c-1", **spec)
+    guarded = {"failover": {"stream": {"recover": "Continue"}}}
+    result = compiled([rule("r", ["c"], ["a"], **guarded)], [*BOTH, other], spec=WORKER)
+    [told] = result.worker.rules
+    assert told.backends["c"].prefill == prefill
+
+
 def test_an_aggregate_of_what_is_missing_is_reported_and_left_out():
     aggregate = {"strategy": "All", "backends": ["a", "gone"]}
     result = compiled([rule("r", ["a"], aggregate=aggregate, coalesce=True)], BOTH, spec=WORKER)
