@@ -3,11 +3,25 @@
 JSON is YAML here: only positions are taken from it.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import yaml
 
-__all__ = ["place", "syntax"]
+__all__ = ["only_yaml_errors", "place", "syntax"]
+
+
+@contextlib.contextmanager
+def only_yaml_errors() -> Iterator[None]:
+    """What a YAML reader raises besides yaml.YAMLError becomes one: it foresees not every value and depth."""
+    try:
+        yield
+    except RecursionError:
+        raise yaml.YAMLError("parts are nested too deeply") from None
+    except (ValueError, LookupError, AttributeError, TypeError) as error:
+        raise yaml.YAMLError(
+            "a value does not fit its type, or is a number with too many digits: quote it if it is text"
+        ) from error
 
 
 def place(text: str, path: Sequence[str | int], document: int = 0) -> str:
@@ -16,7 +30,8 @@ def place(text: str, path: Sequence[str | int], document: int = 0) -> str:
     Documents that are empty count too. Empty where the text can't be read.
     """
     try:
-        documents = list(yaml.compose_all(text, Loader=yaml.CSafeLoader))
+        with only_yaml_errors():
+            documents = list(yaml.compose_all(text, Loader=yaml.CSafeLoader))
     except yaml.YAMLError:
         return ""
     if document >= len(documents) or documents[document] is None:

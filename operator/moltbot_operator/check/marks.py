@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import yaml
 
+from moltbot_operator.positions import only_yaml_errors
+
 __all__ = ["Document", "Position", "documents"]
 
 _STEP: Final = re.compile(r"\[([^\]]*)\]")
@@ -40,9 +42,12 @@ def documents(text: str) -> Iterator[Document]:
     """The documents of a YAML stream; yaml.YAMLError where it is none."""
     loader = _Loader(text.replace("\t", " ") if text.lstrip().startswith("{") else text)  # JSON may have tabs
     try:
-        while loader.check_node():
-            node = loader.get_node()
-            value = None if node is None else loader.construct_document(node)
+        while True:
+            with only_yaml_errors():
+                if not loader.check_node():
+                    return
+                node = loader.get_node()
+                value = None if node is None else loader.construct_document(node)
             if node is not None and value is not None:
                 yield Document(value, node)
     finally:

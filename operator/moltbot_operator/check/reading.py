@@ -14,6 +14,7 @@ from moltbot_operator.check.findings import Finding, Level
 from moltbot_operator.check.marks import Document, Position, documents
 from moltbot_operator.constants import GROUP
 from moltbot_operator.errors import InvalidInput
+from moltbot_operator.inputs import read_text
 from moltbot_operator.serve.files import Manifests, read
 
 __all__ = ["Placed", "Read", "manifests", "placed", "read_file"]
@@ -52,10 +53,9 @@ def read_file(file: Path, *, named: bool) -> Read:
     """Everything in a file. One that was found in a folder and is not `named` may be about something else."""
     found, at = Read(), str(file)
     try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
-        _fault(found, at, "Unreadable", f"can't be read: {reason}", None)
+        text = read_text(file)
+    except InvalidInput as error:
+        _fault(found, at, "Unreadable", str(error).removeprefix(f"{at}: "), None)
         return found
     if file.suffix == ".json" and '"apiVersion"' not in text:
         if named or '"routes"' in text:

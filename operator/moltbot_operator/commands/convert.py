@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from moltbot_operator.errors import InvalidInput
+from moltbot_operator.inputs import read_text
 
 __all__ = ["convert"]
 
@@ -66,7 +67,7 @@ def _manifests(file: str, namespace: str | None) -> dict[str, str]:
     """Names of files and texts; a wrong file is told with line and column."""
     from moltbot_operator import convert as converting  # noqa: PLC0415 - the other commands start faster
 
-    text = sys.stdin.read() if file == _STDIO else _read(Path(file))
+    text = sys.stdin.read() if file == _STDIO else read_text(Path(file))
     source = "standard input" if file == _STDIO else file
     try:
         return converting.convert_text(text, source=source, namespace=namespace)
@@ -98,13 +99,6 @@ def _write_text(output: str, text: str) -> None:
         Path(output).write_text(text, encoding="utf-8")
     except OSError as error:
         raise InvalidInput(f"{output}: can't be written: {error}; give another file with -o") from error
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{file}: can't be read: {error}") from error
 
 
 def _write(folder: Path, texts: Mapping[str, str]) -> None:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal, NoReturn, Self
+from typing import Annotated, Any, Final, Literal, NoReturn, Self
 
 from pydantic import (
     AfterValidator,
@@ -26,6 +26,9 @@ from moltbot_operator.errors import ConversionError
 from moltbot_operator.positions import place
 
 __all__ = ["ConfigCandidate", "ConfigFailover", "ConfigRoute", "ModelsConfig", "faults", "parse_config"]
+
+_DIGITS: Final = 400
+"""Of a whole number: no field takes so many, and Python reads no more than some thousand."""
 
 
 class _Part(BaseModel):
@@ -152,6 +155,7 @@ def parse_config(config: Mapping[str, Any] | str, source: str) -> ModelsConfig:
             config = json.loads(
                 config,
                 parse_float=Decimal,
+                parse_int=_integer,
                 parse_constant=_no_number,
                 object_pairs_hook=_once,
             )
@@ -159,7 +163,9 @@ def parse_config(config: Mapping[str, Any] | str, source: str) -> ModelsConfig:
             raise ConversionError(
                 f"{source}: line {error.lineno} column {error.colno}: this is no JSON: {error.msg}"
             ) from error
-        except (ValueError, RecursionError) as error:
+        except RecursionError as error:
+            raise ConversionError(f"{source}: parts are nested too deeply") from error
+        except ValueError as error:
             raise ConversionError(f"{source}: {error}") from error
     try:
         return ModelsConfig.model_validate(config)
@@ -187,6 +193,12 @@ def faults(error: ValidationError, *start: str | int) -> Iterator[str]:
 
 def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number of JSON: write a decimal such as 0.7")
+
+
+def _integer(text: str) -> int:
+    if len(text) > _DIGITS:
+        raise ValueError(f"a number has {len(text)} digits: write a smaller one")
+    return int(text)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

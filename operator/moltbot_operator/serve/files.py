@@ -25,7 +25,8 @@ from moltbot_operator.api import (
 from moltbot_operator.compile import BackendRef, BackendSource, ConsumerSource, Files, Problem, RouteSources
 from moltbot_operator.compile.credentials import MANAGED_KEY, managed_secret, secret_ref
 from moltbot_operator.errors import InvalidInput
-from moltbot_operator.positions import place, syntax
+from moltbot_operator.inputs import read_text
+from moltbot_operator.positions import only_yaml_errors, place, syntax
 from moltbot_operator.serve.watch import expand
 
 __all__ = ["DataKind", "Manifests", "read"]
@@ -200,11 +201,7 @@ def read(files: Sequence[Path]) -> Manifests:
     """All objects of the files and folders. InvalidInput names file, object, field and remedy."""
     found = Manifests()
     for file in expand(files):
-        try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidInput(f"{file}: can't be read: {error}") from error
-        for source, part in _parts(file, text):
+        for source, part in _parts(file, read_text(file)):
             _read_part(found, source, part)
     return found
 
@@ -221,7 +218,8 @@ def _parts(file: Path, text: str) -> Iterable[tuple[str, str]]:
 
 def _read_part(found: Manifests, source: str, text: str) -> None:
     try:
-        documents = list(yaml.load_all(text, Loader=_Loader))
+        with only_yaml_errors():
+            documents = list(yaml.load_all(text, Loader=_Loader))
     except yaml.YAMLError as error:
         raise InvalidInput(f"{source}: {syntax(error)}; this is no YAML") from error
     for number, document in enumerate(documents):

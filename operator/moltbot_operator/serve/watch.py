@@ -17,14 +17,17 @@ Signature = tuple[tuple[str, int, int, int], ...]
 def expand(given: Sequence[Path]) -> list[Path]:
     """Files as given, and the manifests of each folder in order of name, without its subfolders.
 
-    InvalidInput where a folder holds none.
+    InvalidInput where a folder holds none, or can't be read.
     """
     files = []
     for path in given:
-        if not path.is_dir():
-            files.append(path)
-            continue
-        found = sorted(each for each in path.iterdir() if each.suffix in _ENDINGS and _visible(each))
+        try:
+            if not path.is_dir():
+                files.append(path)
+                continue
+            found = sorted(each for each in path.iterdir() if each.suffix in _ENDINGS and _visible(each))
+        except OSError as error:
+            raise InvalidInput(f"{path}: can't be read: {error.strerror}") from error
         if not found:
             raise InvalidInput(
                 f"{path}: the folder holds no file that ends in {', '.join(_ENDINGS)}: add one"
