@@ -7,15 +7,16 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+from gateway_bed import until
 
 from moltbot_agent.signing import new_key, public_jwk
 
-__all__ = ["Key", "Load", "agent", "jwt_backend", "loading", "oauth2_backend", "restart_agent", "swap"]
+__all__ = ["Key", "Load", "jwt_backend", "kill_agent", "loading", "oauth2_backend", "swap"]
 
 
 def swap(folder: Path, **values: str) -> None:
@@ -135,39 +136,24 @@ async def loading(
             await asyncio.gather(*tasks)
 
 
-def agent() -> tuple[int, list[str]]:
-    """Process and command of the one agent that this process started."""
+def agents() -> list[int]:
+    """Ids of the agents that this process started, without those that have ended."""
     found = []
     for folder in Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError, IndexError):
             number = int(folder.name)
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            command = (folder / "cmdline").read_bytes().split(b"\0")[:-1]
-            if parent == os.getpid() and b"moltbot_agent" in command:
-                found.append((number, [part.decode() for part in command]))
-    [one] = found
-    return one
+            if parent == os.getpid() and b"moltbot_agent" in (folder / "cmdline").read_bytes().split(b"\0"):
+                found.append(number)
+    return found
 
 
-@contextlib.asynccontextmanager
-async def restart_agent() -> AsyncIterator[Callable]:
-    """Gives a function that kills the agent with SIGKILL and starts it again."""
-    started: list[asyncio.subprocess.Process] = []
-    number, command = agent()
+async def kill_agent() -> None:
+    """With SIGKILL, and wait until the gateway has started another one."""
+    [killed] = agents()
+    os.kill(killed, signal.SIGKILL)
 
-    async def restart(pause: float = 0.0) -> asyncio.subprocess.Process:
-        if started:
-            started[-1].kill()
-            await started[-1].wait()
-        else:
-            os.kill(number, signal.SIGKILL)
-        await asyncio.sleep(pause)
-        started.append(await asyncio.create_subprocess_exec(*command, start_new_session=True))
-        return started[-1]
+    async def another() -> bool:
+        return len(found := agents()) == 1 and found != [killed]
 
-    try:
-        yield restart
-    finally:
-        if started and started[-1].returncode is None:
-            started[-1].terminate()
-            await started[-1].wait()
+    await until(another)

@@ -166,6 +166,6 @@ async def test_a_verifier_may_go_on_with_what_it_has_while_no_replica_answers(cl
     verify._until = 0.0  # its time is over, and nobody answers
     assert await verify(token) is None
     assert "can't be verified" in await verify(foreign)
-    verify._stale = 0.0
+    verify._until = verify._stale = 0.0
     assert "can't be fetched" in await verify(token)
     await verify.close()

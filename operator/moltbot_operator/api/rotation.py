@@ -4,6 +4,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
 
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
+
 from moltbot_operator.api.constraints import Text
 from moltbot_operator.api.duration import DurationBounds
 from moltbot_operator.api.fields import HeaderName, HttpUrl, Name, Sentence
@@ -186,6 +189,12 @@ class Issuer(ApiModel):
     )
 
 
+def _with_zone(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise PydanticCustomError("zone", "write the time with its zone, such as 2026-12-01T08:00:00Z")
+    return value
+
+
 class Rotation(ApiModel):
     """When and how the credential is replaced, without a refused request."""
 
@@ -195,7 +204,7 @@ class Rotation(ApiModel):
     """How long the previous credential stays valid after the new one is in use."""
     issuer: Issuer
     """Who makes new credentials."""
-    rotate_at: datetime | None = None
+    rotate_at: Annotated[datetime, AfterValidator(_with_zone)] | None = None
     """Rotate once at this time (RFC 3339), besides the interval; a time in the past means now."""
     compromised: Sentence | None = None
     """Version of a leaked credential, as status.credential.version shows it: replaced and revoked at once."""
