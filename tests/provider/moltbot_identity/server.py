@@ -104,15 +104,16 @@ class Identity:
         """Every token that was ever granted."""
         return list(self._server.issued.values())
 
-    def verify(self, value: str) -> str | None:
-        """Whether `Bearer …` is a valid token: None, or why not."""
+    def verify(self, value: str, leeway: float = 0) -> str | None:
+        """Whether `Bearer …` is a valid token, or was so `leeway` seconds ago: None, or why not."""
         scheme, _, token = value.partition(" ")
         if scheme != "Bearer":
             return "no bearer token"
         found = self.issued(token)
         if found is None:
             return "a token that was never granted"
-        return None if self.active(token) else f"a token that expired {time.time() - found.expires:.3f} s ago"
+        late = time.time() - found.expires
+        return None if self.active(token) or 0 <= late < leeway else f"a token that expired {late:.3f} s ago"
 
     async def fault(self, kind: str, **settings: Any) -> None:
         """Answer so from now on (see FAULTS)."""
