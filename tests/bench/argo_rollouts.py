@@ -28,22 +28,20 @@ class LeftOut(Exception):  # noqa: N818
 
 def controller():
     """The controller's binary, built where it is missing, and the folder of its CRDs; LeftOut."""
-    binary, crds = FOLDER / "rollouts-controller", FOLDER / "crds"
+    binary = FOLDER / "rollouts-controller"
     try:
         source = _source()
         if not binary.exists():
-            FOLDER.mkdir(parents=True, exist_ok=True)
             partial = FOLDER / f".rollouts-controller.{os.getpid()}"
             print(f"building rollouts-controller {VERSION} …", flush=True)
             # In the module's own folder: what its go.mod replaces counts only there.
             command = ["go", "build", "-trimpath", "-ldflags", "-s -w", "-o", str(partial)]
             _go([*command, "./cmd/rollouts-controller"], source)
             partial.rename(binary)
-        crds = source / "manifests" / "crds"
     except (OSError, subprocess.SubprocessError) as error:
         said = (getattr(error, "stderr", None) or str(error)).strip()[-300:]
         raise LeftOut(f"Argo Rollouts {VERSION} can't be built: {said}") from error
-    return binary, crds
+    return binary, source / "manifests" / "crds"
 
 
 def _source():

@@ -1,10 +1,12 @@
 """The verifier by a JWKS: what it does while the set can't be had."""
 
 import asyncio
+import contextlib
 import time
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 from joserfc import jwt
 from joserfc.jwk import ECKey
 from moltbot_provider.verify import FetchedKeys
@@ -13,29 +15,21 @@ KEY = ECKey.generate_key("P-256", {"kid": "k1", "alg": "ES256"}, private=True)
 CLAIMS = {"iss": "moltbot", "sub": "gateway", "aud": "models"}
 
 
-class Sets:
-    """A JWKS whose `cache-control` is given, and that hangs while `away`."""
+@contextlib.asynccontextmanager
+async def sets(control):
+    """The URL of a JWKS with this `cache-control`, and an event: while it is set the JWKS hangs."""
+    away = asyncio.Event()
 
-    def __init__(self, control):
-        self.control, self.away = control, False
-
-    async def __aenter__(self):
-        app = web.Application()
-        app.router.add_get("/jwks", self._handle)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/jwks"
-        return self
-
-    async def __aexit__(self, *_):
-        await self._runner.cleanup()
-
-    async def _handle(self, _):
-        if self.away:
+    async def handle(_):
+        if away.is_set():
             await asyncio.sleep(60)
         document = {"keys": [KEY.as_dict(private=False)]}
-        return web.json_response(document, headers={"cache-control": self.control})
+        return web.json_response(document, headers={"cache-control": control})
+
+    app = web.Application()
+    app.router.add_get("/jwks", handle)
+    async with TestServer(app) as server:
+        yield str(server.make_url("/jwks")), away
 
 
 def token():
@@ -52,13 +46,13 @@ def token():
     ],
 )
 async def test_a_set_that_hangs_is_used_on_only_as_it_allows(control, wrong):
-    async with Sets(control) as sets:
-        verifier = FetchedKeys(sets.url, "moltbot", "gateway", "models")
+    async with sets(control) as (url, away):
+        verifier = FetchedKeys(url, "moltbot", "gateway", "models")
         try:
             assert await verifier(token()) is None
-            sets.away = True
+            away.set()
             assert await verifier(token()) == wrong
-            sets.away = False
+            away.clear()
             assert await verifier(token()) is None
         finally:
             await verifier.close()
