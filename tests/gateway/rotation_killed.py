@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -118,6 +119,7 @@ async def settle(store, spec, held, policy, steps):
         clock=lambda: datetime.now(UTC) + ahead,
         fresh=lambda: token_hex(4),
         tell=tell,
+        steady=lambda: timedelta(seconds=time.monotonic()) + ahead,
     )
     driver = Driver(around)
     for _ in range(50):

@@ -48,6 +48,8 @@ class CredentialStatus(OpenModel):
     """When the issuer is asked for credentials of ours that nobody knows."""
     answered_rotate_at: datetime | None = None
     """The `rotateAt` that was carried out."""
+    watched_time: datetime | None = None
+    """When this was last written; the time that no operator runs after it counts for no wait."""
     urgent: bool | None = None
     """Whether a compromised version is being replaced, which skips the overlap."""
     reverted: bool | None = None

@@ -33,6 +33,8 @@ from moltbot_operator.rotation.machine import View, decide
 from moltbot_operator.rotation.outcomes import LATE_ANSWER, settle
 from moltbot_operator.rotation.state import Facts, Mounted, Phase, Policy, State
 from moltbot_operator.rotation.telling import Announcement, announcements
+from moltbot_operator.rotation.timing import BEAT, clamp, ends_of_waits, put_off
+from moltbot_operator.rotation.watch import Watch
 
 __all__ = ["Driver", "Gateways", "Keys", "Origin", "Store", "Surroundings"]
 
@@ -106,6 +108,10 @@ class Keys(Protocol):
         """Make it so for all stored versions."""
 
 
+def _steady() -> timedelta:
+    return timedelta(seconds=asyncio.get_running_loop().time())
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """Everything around one credential's rotation."""
@@ -122,6 +128,8 @@ class Surroundings:
     fresh: Callable[[], str]
     """A version that was never used before: letters, digits and `-`."""
     tell: Callable[[Announcement], Awaitable[None]]
+    steady: Callable[[], timedelta] = _steady
+    """Time since any fixed moment, by a clock that nobody sets."""
 
 
 class Driver:
@@ -133,6 +141,11 @@ class Driver:
         self._hurry = hurry
         self._state: State | None = None
         self._overdue_since: datetime | None = None
+        self._watch = Watch(around.clock, around.steady)
+        self._amid = False
+        """Whether waits were under way when this began."""
+        self._warned: str | None = None
+        """The version of which was told that a process ended while it had it made."""
 
     async def advance(self, policy: Policy) -> datetime | None:
         """Go on as far as can be gone now; returns when to call again (None: when something changes).
@@ -144,30 +157,67 @@ class Driver:
             state = await self._around.store.load()
             if self._hurry:
                 state, self._hurry = replace(state, retry=None), False
-            state = await self._resume(state)
+            state = await self._resume(state, policy)
         for _ in range(MOST_STEPS):
-            now = self._around.clock()
+            ahead, now = self._watch.ahead(), self._around.clock()
             facts = await self._facts(state, policy, now)
-            step = decide(state, View(facts, policy, now, self._around.fresh))
+            step = decide(put_off(state, ahead), View(facts, policy, now, self._around.fresh))
             moved = step.state != state
             state = await self._save(state, step.state)
+            self._watch.allow(ahead)
             if step.action is None:
                 if step.again is not None or not moved:
-                    self._state = state
-                    return step.again
+                    self._state = state = await self._note(state, policy, now)
+                    return self._again(state, policy, now, step.again)
                 continue
             outcome = await self._perform(step.action, state)
-            after = settle(state, step.action, outcome, View(facts, policy, self._around.clock()))
+            ahead, now = self._watch.ahead(), self._around.clock()
+            after = settle(put_off(state, ahead), step.action, outcome, View(facts, policy, now))
             note = outcome.note if isinstance(outcome, Done) else ""
             state = await self._save(state, after, note)
+            self._watch.allow(ahead)
         self._state = state
         return self._around.clock() + STORE_PAUSE
 
-    async def _resume(self, state: State) -> State:
-        """A process that ended may have left a call on its way, which makes a credential later."""
-        if state.phase is not Phase.PREPARED or state.sweep is not None:
+    async def _resume(self, state: State, policy: Policy) -> State:
+        """What follows from another process having ended; what it stored is of then."""
+        around, now = self._around, self._around.clock()
+        if state.watched is not None:
+            state = put_off(state, now - state.watched)
+        self._amid = any(end > now for end in ends_of_waits(clamp(state, policy, now), policy))
+        if state.phase is not Phase.PREPARED:
             return state
-        return await self._save(state, replace(state, sweep=self._around.clock() + LATE_ANSWER))
+        # It may have left a call on its way, which makes a credential later: no search before that ends it.
+        late = now + LATE_ANSWER
+        state = await self._save(state, replace(state, sweep=max(state.sweep or late, late)))
+        pending = state.pending
+        unheard = pending is not None and pending not in await around.store.versions()
+        if unheard and not around.issuer.lists and self._warned != pending:
+            self._warned = pending
+            message = (
+                f"The operator ended while it had version {pending} made. The issuer may have made one "
+                f"with the tag {tag_of(around.uid, str(pending))}, which can't be listed: look for it there."
+            )
+            await around.tell(Announcement("Warning", "CredentialNotRevoked", message))
+        return state
+
+    async def _note(self, state: State, policy: Policy, now: datetime) -> State:
+        """Store that a wait is over, and, where processes come and go, how far one is."""
+        ends, since = ends_of_waits(state, policy), state.watched
+        self._amid = self._amid and any(now < end for end in ends)
+        over = any(end <= now and (since is None or since < end) for end in ends)
+        if not over and not (self._amid and (since is None or now - since >= BEAT)):
+            return state
+        state = replace(state, watched=now)
+        await self._around.store.save(state)
+        return state
+
+    def _again(self, state: State, policy: Policy, now: datetime, again: datetime | None) -> datetime | None:
+        """When there is something to do, or to note."""
+        looks = [end for end in ends_of_waits(state, policy) if end > now]
+        looks += [now + BEAT] if self._amid else []
+        looks += [again] if again is not None else []
+        return min(looks, default=None)
 
     async def _save(self, before: State, after: State, note: str = "") -> State:
         """Waiting is no news: only what has a meaning after a restart is written."""
@@ -175,6 +225,7 @@ class Driver:
             replace(after, tries=before.tries, retry=before.retry) != before
             or after.attempts != before.attempts
         ):
+            after = replace(after, watched=self._around.clock())
             await self._around.store.save(after)
         for each in announcements(before, after, note):
             await self._around.tell(each)

@@ -67,6 +67,8 @@ class State:
     """The version after the next one: a key whose public half verifiers read in advance (managed keys)."""
     spare_published: datetime | None = None
     """Since when it is in the JWKS."""
+    watched: datetime | None = None
+    """When a process last stored this: time that none watched counts for no wait (`timing.put_off`)."""
     until: datetime | None = None
     """End of the overlap."""
     sweep: datetime | None = None

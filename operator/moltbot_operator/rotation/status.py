@@ -27,6 +27,7 @@ _TIMES: Final = {
     "overlapEndTime": "until",
     "sweepTime": "sweep",
     "answeredRotateAt": "answered",
+    "watchedTime": "watched",
 }
 
 

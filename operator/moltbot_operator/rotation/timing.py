@@ -11,7 +11,18 @@ from typing import Final
 
 from moltbot_operator.rotation.state import Policy, State
 
-__all__ = ["CLOCK_SLACK", "LATE", "clamp", "next_due", "pause", "share_of", "start_of"]
+__all__ = [
+    "BEAT",
+    "CLOCK_SLACK",
+    "LATE",
+    "clamp",
+    "ends_of_waits",
+    "next_due",
+    "pause",
+    "put_off",
+    "share_of",
+    "start_of",
+]
 
 SPREAD: Final = 0.1
 """Share of the interval by which deadlines come earlier, each by its own share."""
@@ -28,6 +39,9 @@ LONGEST_PAUSE: Final = timedelta(hours=1)
 
 FIRST_STEP_PAUSE: Final = timedelta(seconds=5)
 """Between tries of one step."""
+
+BEAT: Final = timedelta(seconds=20)
+"""How often a process that found a wait under way stores how far that is, lest restarts make it endless."""
 
 CLOCK_SLACK: Final = timedelta(minutes=1)
 """How far ahead of what is possible a stored time may be before the clock is taken to have been set back."""
@@ -58,6 +72,36 @@ def pause(failures: int, first: timedelta, retry_after: timedelta | None = None)
     """Pause after the `failures`-th failure in a row: doubling from `first` to an hour."""
     plain: timedelta = min(first * (1 << min(max(failures - 1, 0), 16)), LONGEST_PAUSE)
     return min(max(plain, retry_after or timedelta(0)), LONGEST_PAUSE)
+
+
+def put_off(state: State, unwatched: timedelta) -> State:
+    """So much of the time that passed by the clock was watched by nobody: no wait is shorter by it.
+
+    Either the clock was set ahead, or no process ran and it may have been. Deadlines (`due`) and ends of
+    credentials are of the calendar and stay.
+    """
+
+    def later(moment: datetime | None) -> datetime | None:
+        try:
+            return None if moment is None else moment + unwatched
+        except OverflowError:  # somebody edited it; `clamp` brings it back
+            return moment
+
+    if unwatched <= timedelta(0):
+        return state
+    return replace(
+        state,
+        until=later(state.until),
+        published=later(state.published),
+        spare_published=later(state.spare_published),
+        sweep=later(state.sweep),
+    )
+
+
+def ends_of_waits(state: State, policy: Policy) -> list[datetime]:
+    """When what is waited for, for its own sake, will have lasted long enough: what `put_off` moves."""
+    read = [since + policy.settle for since in (state.published, state.spare_published) if since is not None]
+    return [*read, *(end for end in (state.until, state.sweep) if end is not None)]
 
 
 def clamp(state: State, policy: Policy, now: datetime) -> State:

@@ -70,7 +70,9 @@ class World:
     fault: Callable[[int, str], Fault] = lambda _, __: ""
     real: datetime = START
     skew: timedelta = timedelta(0)
-    """How far the operator's clock is from the real time."""
+    """How far the operator's clock is from the real time; changed between two operators."""
+    jumps: list[tuple[datetime, timedelta]] = field(default_factory=list)
+    """When the clock is set, and by how much, while an operator runs."""
     keys: dict[str, Key] = field(default_factory=dict)
     state: State = field(default_factory=State)
     stored: dict[str, Credential] = field(default_factory=dict)
@@ -104,7 +106,7 @@ class World:
     @property
     def now(self) -> datetime:
         """As the operator's clock shows it."""
-        return self.real + self.skew
+        return self.real + self.skew + sum((by for at, by in self.jumps if at <= self.real), timedelta(0))
 
     # what happens to each call
 
@@ -339,6 +341,7 @@ class World:
             lambda: self.now,
             self.fresh,
             self.tell,  # type: ignore[arg-type]
+            lambda: self.real - START,
         )
         return Driver(around)
 
@@ -381,3 +384,13 @@ def run(world: World, until: Callable[[], bool], most: timedelta = timedelta(day
 def pass_time(world: World, span: timedelta) -> None:
     end = world.real + span
     run(world, lambda: world.real >= end, span + timedelta(days=1))
+
+
+def set_clock(world: World, what: str, minutes: int) -> None:
+    """Before the next operator begins (`ahead`, `back`), or amid its next minutes (`jump`)."""
+    if what == "ahead":
+        world.skew += timedelta(days=7)
+    elif what == "back":
+        world.skew -= timedelta(hours=1)
+    elif what == "jump":
+        world.jumps.append((world.real + timedelta(minutes=minutes / 2), timedelta(days=7)))

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rotation_world import CACHED, KEYS, LIFE, World, pass_time, run
+from rotation_world import CACHED, KEYS, LIFE, World, pass_time, run, set_clock
 
 from moltbot_operator.rotation.state import Phase
 
@@ -96,7 +96,7 @@ FAULTS = st.sampled_from(
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["compromised", "compromised", "rotateAt", "back", "pass"]),
+            st.sampled_from(["compromised", "compromised", "rotateAt", "jump", "back", "pass"]),
             st.integers(1, 90),
             st.lists(FAULTS, max_size=12),
         ),
@@ -121,8 +121,8 @@ def test_no_token_is_ever_unverifiable_when_keys_leak(events: list[tuple[str, in
             leaked |= {world.stored[each].value for each in known if each in world.stored}
         elif what == "rotateAt":
             world.policy = replace(world.policy, rotate_at=world.now)
-        elif what == "back":
-            world.skew -= timedelta(hours=1)
+        else:
+            set_clock(world, what, minutes)
         pass_time(world, timedelta(minutes=minutes))
     world.fault = lambda _, __: ""
     run(world, lambda: world.settled() and world.state.attempts == 0, timedelta(days=6))
