@@ -199,12 +199,19 @@ class Traffic:
             print(f"{name}: {sent} requests, none refused")
 
 
+said_by_killed = {}
+"""What the log of each operator said that was killed, which goes with its pod."""
+
+
 def kill_operator(site):
     """The leader's pod at once, as a node that dies; the standby takes over."""
     lease = site.cluster.get("lease", RELEASE, SYSTEM) or {}
     holder = (lease.get("spec") or {}).get("holderIdentity", "")
     pods = [each["metadata"]["name"] for each in site.cluster.list("pods", SYSTEM, "")]
     [leader] = [name for name in pods if holder.startswith(name)] or pods[:1]
+    said_by_killed[leader] = site.cluster.kubectl(
+        "logs", leader, "-n", SYSTEM, "--all-containers", "--tail=-1"
+    )
     site.cluster.kubectl("delete", "pod", leader, "-n", SYSTEM, "--grace-period=0", "--force")
 
 
@@ -292,6 +299,12 @@ def test_every_kind_rotates_under_traffic_while_operator_and_issuers_fail(rotati
         assert {each["metadata"]["name"] for each in kept} == names
         assert all(each["immutable"] for each in kept)
 
+    def published():
+        config = site.cluster.get("configmap", f"{MANAGED}-jwks", site.namespace)
+        return len({key["kid"] for key in json.loads(config["data"]["jwks.json"])["keys"]})
+
+    access.wait_until("the JWKS to have the key in use and the spare alone", lambda: published() == 2, 30)
+
 
 def test_a_leaked_key_is_replaced_and_revoked_in_seconds(rotating):
     site = rotating
@@ -340,6 +353,8 @@ def test_no_secret_of_the_run_is_in_logs_events_or_status(rotating):
     kinds = "events,modelbackends,moltbotroutes,configmaps,deployments"
     ours = [each for each in site.cluster.list(kinds, site.namespace) if not _of_a_test(each)]
     texts["objects"] = json.dumps([*ours, *site.pods("app.kubernetes.io/component=gateway")])
+    assert said_by_killed
+    texts |= {f"log of {name}, which was killed": said for name, said in said_by_killed.items()}
     texts[f"objects in {SYSTEM}"] = json.dumps(site.cluster.list("events,pods", SYSTEM))
     pods = [(SYSTEM, each["metadata"]["name"]) for each in site.cluster.list("pods", SYSTEM, "")]
     gateways = site.pods("app.kubernetes.io/component=gateway")

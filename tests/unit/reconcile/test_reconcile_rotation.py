@@ -223,7 +223,12 @@ def put_secret(server: Server, name: str, value: str) -> None:
 class Operator:
     """Rotations with a cache of their own, as after a start."""
 
-    def __init__(self, server: Server, opener: Callable[[ModelBackendSpec], Any]) -> None:
+    def __init__(
+        self,
+        server: Server,
+        opener: Callable[[ModelBackendSpec], Any],
+        clock: Callable[[], datetime] = now,
+    ) -> None:
         self.server = server
         self.cache = Cache()
         references_of(self.cache)
@@ -234,7 +239,7 @@ class Operator:
         async def open_(spec: ModelBackendSpec, _: str, __: Reader) -> Any:
             return opener(spec)
 
-        self.rotations = Rotations(server, self.cache, Pods(server), now, open_)
+        self.rotations = Rotations(server, self.cache, Pods(server), clock, open_)
 
     def poke(self, *names: str) -> None:
         for name in names:
