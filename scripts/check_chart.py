@@ -41,6 +41,7 @@ VARIANTS: dict[str, list[str]] = {
         "metrics.dashboard.enabled=true",
     ],
     "one replica, no CRDs": ["--set", "replicas=1", "--set", "crds.install=false"],
+    "writes of Secrets limited": ["--set", "rbac.secretsPolicy.enabled=true"],
     "no JWKS": ["--set", "jwks.enabled=false"],
     "CRDs not kept": ["--set", "crds.keep=false"],
     "Redis": ["--set", "redis.bundled.enabled=true"],

@@ -82,7 +82,11 @@ def now():
 
 @pytest.fixture(scope="module")
 def rotating(site):
-    """Four backends, one for each kind, and a route to each; every one has its first credential."""
+    """Four backends, one for each kind, and a route to each; every one has its first credential.
+
+    The cluster refuses the operator to write Secrets without its label.
+    """
+    access.install_chart(site.cluster, RELEASE, SYSTEM, "rbac.secretsPolicy.enabled=true")
     objects = on_the_providers_image(
         site, ISSUER, "moltbot_issuer", "--admin-key", ADMIN_KEY, "--key", f"person={BOOTSTRAP}"
     )
@@ -163,7 +167,8 @@ def rotating(site):
         return True
 
     access.wait_until("every backend to answer", answers, 90)
-    return site
+    yield site
+    access.install_chart(site.cluster, RELEASE, SYSTEM)
 
 
 class Traffic:
@@ -330,6 +335,35 @@ def test_a_leaked_key_is_replaced_and_revoked_in_seconds(rotating):
             print(f"{name}: compromised to revoked: {time.monotonic() - began:.1f} s")
     for name in leaked:
         access.wait_until("the rotation to end", lambda name=name: settled(site, name, leaked), 60)
+
+
+def refused(site, *command, **given):
+    """Whether the cluster refuses this to the operator, by the Secret's labels; it is not carried out."""
+    operator = f"--as=system:serviceaccount:{SYSTEM}:{RELEASE}"
+    try:
+        site.cluster.kubectl(*command, "-n", site.namespace, operator, "--dry-run=server", **given)
+    except access.CommandFailed as error:
+        if "writes only Secrets with the label" not in str(error):
+            raise
+        return True
+    return False
+
+
+def test_the_operator_may_write_no_secret_but_its_own(rotating):
+    site = rotating
+    change = ("--type=merge", "-p", json.dumps({"data": {"token": "eA=="}}))
+    access.wait_until(
+        "the policy to be in force", lambda: refused(site, "patch", "secret", "rot-person", *change), 60
+    )
+    assert refused(site, "delete", "secret", "rot-person")
+    new = secret(site, "somebodys", token="x")
+    assert refused(site, "create", "-f", "-", stdin=json.dumps(new))
+    new["metadata"]["labels"] = {"app.kubernetes.io/managed-by": "moltbot-operator"}
+    assert not refused(site, "create", "-f", "-", stdin=json.dumps(new))
+    own = f"{APIKEY}-credential"
+    assert not refused(site, "patch", "secret", own, *change)
+    labels = {"metadata": {"labels": {"app.kubernetes.io/managed-by": None}}}
+    assert refused(site, "patch", "secret", own, "--type=merge", "-p", json.dumps(labels))
 
 
 def _of_a_test(each):
