@@ -1,13 +1,21 @@
-"""A rotation against a real API server: what it writes is taken, stays so, and goes with the backend."""
+"""A rotation against a real API server: what it writes is taken, stays so, and goes with the backend.
 
+MOLTBOT_TEST_OUTAGE: for how many seconds the API server is out of an operator's reach (default 12, which is
+longer than a leader goes without it).
+"""
+
+import asyncio
+import os
 from base64 import b64decode
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from api_bed import ApiBed
+from cut_line import Line
 from moltbot_issuer import Issuer
 from moltbot_provider import Provider
 from standins import Bench, StandInEvidence, anyone, api_key, backend, eventually, route, rule, secret
@@ -23,6 +31,8 @@ from moltbot_operator.settings import Settings
 pytestmark = pytest.mark.api
 
 BOOTSTRAP = "bootstrap-s3cret"
+
+OUTAGE_S = float(os.environ.get("MOLTBOT_TEST_OUTAGE", "12"))
 
 
 class MountedEvidence(StandInEvidence):
@@ -156,6 +166,63 @@ async def test_another_operator_goes_on_where_one_stopped(rotating: Bench, issue
     found = await rotated(rotating, issuer)
     assert found["attempts"] == 0
     assert len([key for key in issuer.valid() if key.name != "person"]) == 1
+
+
+async def test_an_api_server_out_of_reach_amid_a_rotation_costs_no_second_one(
+    rotating: Bench, issuer: Issuer, tmp_path: Path
+) -> None:
+    """It is so once the issuer has made a key, which is not stored yet."""
+    await rotating.stop_operator()
+    line = Line(Path(str(rotating.settings.kubeconfig)), tmp_path)
+    await line.mend()
+    rotating.settings = rotating.settings.model_copy(update={"kubeconfig": str(line.kubeconfig)})
+    await rotating.start_operator()
+    await eventually("a first version", lambda: _version(rotating), 60)
+    first = await rotated(rotating, issuer)
+    made = issuer.count()["create"]
+    change = {"spec": {"rotation": {"rotateAt": datetime.now(UTC).isoformat()}}}
+    await rotating.kube.merge(MODEL_BACKEND, rotating.namespace, "pro", change)
+    async with asyncio.timeout(60):
+        while issuer.count()["create"] == made:  # noqa: ASYNC110 - the issuer tells nobody
+            await asyncio.sleep(0.002)
+    await line.cut()
+    end = asyncio.get_running_loop().time() + OUTAGE_S
+    while asyncio.get_running_loop().time() < end:
+        await asyncio.sleep(0.5)
+        await _as_a_kubelet(rotating)
+        assert await _given(rotating) in {key.value for key in issuer.valid()}
+    await line.mend()
+    seen = set()
+
+    async def over() -> dict[str, Any] | None:
+        await _as_a_kubelet(rotating)
+        assert await _given(rotating) in {key.value for key in issuer.valid()}
+        found = await credential(rotating)
+        seen.add(found["version"])
+        ours = [key for key in issuer.valid() if key.name != "person"]
+        quiet = found["phase"] == "Idle" and not found["attempts"]
+        return found if quiet and found["version"] != first["version"] and len(ours) == 1 else None
+
+    last = await eventually("the rotation to end", over, 180)
+    await asyncio.sleep(3)
+    assert await _version(rotating) == last["version"]
+    assert seen <= {first["version"], last["version"]}, "one rotation, not two"
+    [kept] = await versions(rotating)
+    assert b64decode(kept["data"]["value"]).decode() == await _given(rotating)
+    await rotating.stop_operator()
+    await line.cut()
+
+
+async def _as_a_kubelet(bench: Bench) -> None:
+    """An operator that has ended, since it is no leader any more, is started again."""
+    if not bench.operator_runs():
+        await bench.start_operator()
+
+
+async def _given(bench: Bench) -> str:
+    """What gateways use."""
+    found = await bench.kube.get(SECRET, bench.namespace, "pro-credential")
+    return b64decode(found["data"]["value"]).decode()
 
 
 async def _version(bench: Bench) -> str | None:

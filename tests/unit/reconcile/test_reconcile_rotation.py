@@ -400,10 +400,10 @@ def test_a_thousand_due_at_once_are_spread_and_a_hanging_issuer_delays_only_its_
 
         while quick.made + slow.made < 666:
             assert asyncio.get_running_loop().time() - began < 3600
-            real = time.perf_counter()
+            used = time.process_time()
             operator.poke("m0")
             await asyncio.sleep(0)
-            slowest = max(slowest, time.perf_counter() - real)
+            slowest = max(slowest, time.process_time() - used)
             await asyncio.sleep(1)
         await operator.rotations.close()
         assert max(each.most_active for each in issuers.values()) <= AT_ONCE
@@ -414,7 +414,7 @@ def test_a_thousand_due_at_once_are_spread_and_a_hanging_issuer_delays_only_its_
         ]
         minutes = Counter(int((each - START).total_seconds() // 60) for each in starts)
         assert max(minutes.values()) < 200, f"no stampede: {sorted(minutes.items())}"
-        assert slowest < 30, "other work goes on between"
+        assert slowest < 1, "other work goes on between: no turn of the loop takes a second of the processor"
 
     in_virtual_time(run())
 

@@ -9,6 +9,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from rotation_world import START, Fault, Kind, World, run
 
 from moltbot_operator.rotation.state import Phase, Policy
@@ -89,6 +91,36 @@ def test_one_valid_credential_is_left_whatever_happens(
         assert orphans == []
     assert used in world.valid
     assert world.state.attempts == 0
+
+
+HITS = st.sampled_from([*DEATHS, *ANSWERS])
+
+
+@given(
+    st.sampled_from([kind for kind in KINDS if kind != "Webhook"]),
+    st.lists(st.tuples(st.integers(0, 12), HITS), min_size=2, max_size=4),
+)
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+def test_several_faults_one_soon_after_the_other_leave_one_valid_credential(
+    kind: Kind, hits: list[tuple[int, Fault]]
+) -> None:
+    """Each so many calls after the one before; of Webhook see `test_rotation_life`."""
+    world = begun(kind)
+    faults, number = {}, -1
+    for later, fault in hits:
+        number += 1 + later
+        faults[number] = fault
+    world.fault = lambda at, _: faults.get(at, "")
+    rotate(world)
+    used, _ = world.given(0)
+    assert used == world.stored[world.state.version or ""].value
+    if kind == "DynamicRegistration":
+        told = [each.message for each in world.told if "which can't be listed" in each.message]
+        tags = [key.tag for key in world.keys.values() if key.valid and key.tag and key.value != used]
+        assert all(any(tag in message for message in told) for tag in tags), (tags, told)
+        assert used in world.valid
+    if kind == "External":
+        assert used == "value-of-a-tool"
 
 
 @pytest.mark.parametrize("fault", [*ANSWERS, "kill before", "kill after"])
