@@ -3,6 +3,7 @@
 Files first, then servers: Envoy may start while the rest of the agent is still being imported.
 """
 
+import resource
 import signal
 import sys
 
@@ -10,6 +11,8 @@ if __name__ == "__main__":
     # The first process of a container has no default action for SIGTERM: one that came before the event loop
     # takes it would be lost, and the pod would stay until its grace period is over.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # The kernel writes no image of the memory of a process that crashed: credentials are in it.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 import argparse
 import asyncio

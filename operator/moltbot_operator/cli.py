@@ -47,7 +47,9 @@ def operator(
     """
     from moltbot_operator.operator_process import run  # noqa: PLC0415 - the other commands start faster
     from moltbot_operator.telemetry import logging  # noqa: PLC0415
+    from moltbot_operator.telemetry.crashes import leave_no_core  # noqa: PLC0415
 
+    leave_no_core()
     given: dict[str, Any] = {"namespaces": tuple(namespaces) if namespaces else None, "log_level": log_level}
     settings = Settings.from_env(**{name: value for name, value in given.items() if value is not None})
     logging.configure(settings.log_level)

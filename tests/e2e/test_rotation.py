@@ -371,6 +371,19 @@ def _of_a_test(each):
     return each["kind"] == "Deployment" and each["metadata"]["name"] in {ISSUER, IDENTITY}
 
 
+LIMITS = """
+import json, pathlib
+found = set()
+for each in pathlib.Path("/proc").glob("[0-9]*"):
+    words = (each / "cmdline").read_bytes().split(b"\\0")
+    if any(word in (b"moltbot_agent", b"operator") for word in words):
+        lines = (each / "limits").read_text().splitlines()
+        found |= {tuple(line.split()[4:6]) for line in lines if line.startswith("Max core file size")}
+print(json.dumps(sorted(found)))
+"""
+"""Prints the limits of core files, soft and hard, of the operator's or agent's processes in a container."""
+
+
 def test_no_secret_of_the_run_is_in_logs_events_or_status(rotating):
     site = rotating
     values = {ADMIN_KEY, INITIAL, BOOTSTRAP}
@@ -403,6 +416,12 @@ def test_no_secret_of_the_run_is_in_logs_events_or_status(rotating):
         answer = site.client("http", method="GET", url=url)
         assert answer["status"] == 200
         texts[f"metrics of {each['metadata']['name']}"] = answer["body"]
+    for each in (*gateways, *operators):
+        place = (each["metadata"]["name"], each["metadata"]["namespace"])
+        every = [*each["spec"].get("initContainers", []), *each["spec"]["containers"]]
+        [ours] = [one["name"] for one in every if one["name"] in {"agent", "operator"}]
+        said = site.cluster.python_in(*place, LIMITS, container=ours)
+        assert json.loads(said) == [["0", "0"]], f"{place} ({ours}) may leave its memory in a file: {said}"
     for kind in ("modelbackends", "moltbotroutes", "secrets", "events"):
         said = site.cluster.kubectl("describe", kind, "-n", site.namespace)
         texts[f"what kubectl describes of {kind}"] = said

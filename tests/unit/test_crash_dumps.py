@@ -7,6 +7,9 @@ import json
 import logging
 import pkgutil
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,6 +95,22 @@ def test_what_holds_a_credential_does_not_show_it(held: object) -> None:
     for text in (repr(held), str(held), f"{[held]}", f"{ {'x': held} }"):
         assert SECRET not in text
         assert type(held).__name__ in text
+
+
+def test_a_process_that_is_aborted_leaves_no_image_of_its_memory(tmp_path: Path) -> None:
+    program = """
+import os, resource
+from moltbot_operator.telemetry.crashes import leave_no_core
+hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+leave_no_core()
+print(resource.getrlimit(resource.RLIMIT_CORE), flush=True)
+os.abort()
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGABRT
+    assert done.stdout == b"(0, 0)\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def crash(credential: Credential) -> None:
