@@ -30,10 +30,10 @@ from moltbot_operator.rotation.actions import (
 )
 from moltbot_operator.rotation.issuing import Credential, Issuer, tag_of, tag_prefix
 from moltbot_operator.rotation.machine import View, decide
-from moltbot_operator.rotation.outcomes import LATE_ANSWER, settle
+from moltbot_operator.rotation.outcomes import settle
 from moltbot_operator.rotation.state import Facts, Mounted, Phase, Policy, State
 from moltbot_operator.rotation.telling import Announcement, announcements
-from moltbot_operator.rotation.timing import BEAT, clamp, ends_of_waits, put_off
+from moltbot_operator.rotation.timing import BEAT, LATE_ANSWER, clamp, ends_of_waits, put_off
 from moltbot_operator.rotation.watch import Watch
 
 __all__ = ["Driver", "Gateways", "Keys", "Origin", "Store", "Surroundings"]

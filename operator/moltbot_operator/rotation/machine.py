@@ -34,7 +34,7 @@ from moltbot_operator.rotation.actions import (
     Verify,
 )
 from moltbot_operator.rotation.state import BEFORE_PROMOTED, Facts, Mounted, Phase, Policy, State
-from moltbot_operator.rotation.timing import FIRST_PAUSE, clamp, next_due, pause, start_of
+from moltbot_operator.rotation.timing import FIRST_PAUSE, LATE_ANSWER, clamp, next_due, pause, start_of
 
 __all__ = ["Step", "View", "decide", "discard", "promote"]
 
@@ -76,11 +76,12 @@ def decide(state: State, view: View) -> Step:
     given = facts.mounted.value
     idle = state.phase is Phase.IDLE
     if idle and state.version is None and given is not None and given in facts.stored:
-        # The status was lost: gateways use this one.
+        # The status was lost: gateways use this one. With it went what was to be looked for at the issuer.
         due = state.due or next_due(policy, now, facts.stored[given])
         answered = state.answered if facts.begun_with or not _asked(state, policy, now) else policy.rotate_at
         found = replace(state, version=given, rotated=state.rotated or now, due=due, answered=answered)
-        return Step(replace(found, not_after=facts.stored[given]))
+        sweep = state.sweep or now + LATE_ANSWER
+        return Step(replace(found, not_after=facts.stored[given], sweep=sweep))
     if (
         state.phase in BEFORE_PROMOTED
         and state.phase is not Phase.PREPARED

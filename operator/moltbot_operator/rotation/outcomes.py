@@ -23,9 +23,9 @@ from moltbot_operator.rotation.actions import (
 )
 from moltbot_operator.rotation.machine import View, discard, promote
 from moltbot_operator.rotation.state import Phase, State
-from moltbot_operator.rotation.timing import FIRST_PAUSE, FIRST_STEP_PAUSE, next_due, pause
+from moltbot_operator.rotation.timing import FIRST_PAUSE, FIRST_STEP_PAUSE, LATE_ANSWER, next_due, pause
 
-__all__ = ["LATE_ANSWER", "POLL", "settle"]
+__all__ = ["POLL", "settle"]
 
 POLL: Final = timedelta(seconds=1)
 """How soon gateways are asked again."""
@@ -37,9 +37,6 @@ QUICK_ASKS: Final = 60
 
 REFUSALS: Final = 3
 """How often a new credential may be refused before it is given up: some providers take seconds to know it."""
-
-LATE_ANSWER: Final = timedelta(minutes=5)
-"""When to look for what an unclear call may have made after all."""
 
 
 def settle(state: State, action: Action, outcome: Outcome, view: View) -> State:

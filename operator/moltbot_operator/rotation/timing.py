@@ -15,6 +15,7 @@ __all__ = [
     "BEAT",
     "CLOCK_SLACK",
     "LATE",
+    "LATE_ANSWER",
     "clamp",
     "ends_of_waits",
     "next_due",
@@ -39,6 +40,9 @@ LONGEST_PAUSE: Final = timedelta(hours=1)
 
 FIRST_STEP_PAUSE: Final = timedelta(seconds=5)
 """Between tries of one step."""
+
+LATE_ANSWER: Final = timedelta(minutes=5)
+"""When to look for what a call may have made after all that nobody knows the outcome of."""
 
 BEAT: Final = timedelta(seconds=20)
 """How often a process that found a wait under way stores how far that is, lest restarts make it endless."""

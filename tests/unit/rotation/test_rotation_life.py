@@ -7,7 +7,7 @@ from itertools import combinations, product
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rotation_world import CACHED, KEYS, LIFE, START, UID, World, pass_time, run, set_clock
+from rotation_world import CACHED, KEYS, LIFE, START, UID, Fault, World, pass_time, run, set_clock
 
 from moltbot_operator.rotation.state import Facts, Phase, Policy, State
 from moltbot_operator.rotation.timing import LATE, clamp, next_due, share_of, start_of
@@ -155,6 +155,27 @@ def test_a_lost_status_is_found_again_by_what_gateways_are_given(world: World) -
     pass_time(world, HOURS)
     assert world.state.version == version
     assert len(world.valid) == 1
+
+
+@pytest.mark.parametrize("fault", ["lost", "late"])
+def test_a_status_lost_after_an_answer_was_lost_leaves_no_orphan(world: World, fault: Fault) -> None:
+    lost: list[str] = []
+
+    def fail(_: int, name: str) -> Fault:
+        if name != "issuer.create" or lost:
+            return ""
+        lost.append(name)
+        return fault
+
+    world.fault = fail
+    world.policy = replace(world.policy, rotate_at=world.now)
+    run(world, lambda: world.state.attempts == 1)
+    assert lost
+    world.policy = replace(world.policy, rotate_at=None)
+    world.state = State()
+    pass_time(world, 10 * timedelta(minutes=1))
+    assert world.settled()
+    assert world.valid == [world.given(1)[0]]
 
 
 def test_a_status_lost_in_the_overlap_leaves_one_valid_credential(world: World) -> None:
