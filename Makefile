@@ -130,7 +130,7 @@ demo: $(VENV) ## Cluster, chart, three simulated models, requests, an outage: th
 demo-down: ## Remove the demo, and the bed if there is one
 	@if [ -x $(PYTHON) ]; then $(PYTHON) demo/demo.py --down; else $(BED)/down; fi
 
-bench-%: $(VENV) ## Run one benchmark: bench-autoscale, bench-compile, bench-operator, bench-gateway, bench-rollout, bench-serve, bench-worker
+bench-%: $(VENV) ## Run one benchmark: bench-autoscale, bench-compile, bench-costs, bench-gateway, bench-operator, bench-rollout, bench-serve, bench-worker
 	@$(PYTHON) tests/bench/bench_$*.py $(ARGS)
 
 clean: ## Remove what was built here (the bed's cache stays: see CONTRIBUTING.md)
