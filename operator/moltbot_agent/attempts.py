@@ -2,12 +2,12 @@
 
 Below a composite cluster Envoy 1.40 counts response codes and times under the composite's name, not the
 backend's. Hence every router (public and inner) writes to a stats logger as `upstream_log`, which is called
-once an attempt: its tags come from the metadata of the endpoint that was really asked. An endpoint without
-that metadata (the inner listener) counts under the empty backend, which :mod:`moltbot_agent.metrics` leaves
-out.
+once an attempt: its tag is the name of the endpoint that was really asked. A way to a backend by the inner
+listener has another name (:func:`by_inner`), which no backend has, and is left out: the inner router counts
+what comes of it. Names and not metadata, since each look into metadata costs some 4,000 instructions.
 
-The compiler puts :func:`upstream_log` into each router filter, :func:`endpoint_metadata` on each endpoint
-of an `up_*` cluster and :func:`histogram_settings` into the bootstrap's `stats_config`.
+The compiler puts :func:`upstream_log` into each router filter, these names on endpoints
+and :func:`histogram_settings` into the bootstrap's `stats_config`.
 
 :func:`parse` reads the counts back from Envoy's Prometheus text.
 
@@ -21,9 +21,10 @@ from typing import Any, Final
 
 __all__ = [
     "BUCKETS_MS",
+    "NAMED",
     "PREFIX",
     "BackendAttempts",
-    "endpoint_metadata",
+    "by_inner",
     "histogram_settings",
     "parse",
     "upstream_log",
@@ -53,7 +54,15 @@ BUCKETS_MS: Final = (
 )
 """Upper bounds in milliseconds; 300 is the mission's threshold."""
 
-_BACKEND: Final = {"name": "backend", "value_format": f"%UPSTREAM_METADATA({PREFIX}:backend)%"}
+NAMED: Final = "%UPSTREAM_HOST_NAME_WITHOUT_PORT%"
+"""Format of the backend's label, however it was reached."""
+
+_BACKEND: Final = {"name": "backend", "value_format": "%UPSTREAM_HOST_NAME%"}
+
+
+def by_inner(label: str) -> str:
+    """`hostname` of an endpoint that leads to this backend by the inner listener."""
+    return f"{label}:1"
 
 
 def upstream_log() -> list[dict[str, Any]]:
@@ -78,11 +87,6 @@ def _logger(stats: dict[str, Any]) -> dict[str, Any]:
     kind = "type.googleapis.com/envoy.extensions.access_loggers.stats.v3.Config"
     config = {"@type": kind, "stats_scope": {"prefix": PREFIX}, **stats}
     return {"name": "envoy.access_loggers.stats", "typed_config": config}
-
-
-def endpoint_metadata(backend: str) -> dict[str, Any]:
-    """`metadata` of an lb_endpoint; `backend` is `namespace/name`."""
-    return {"filter_metadata": {PREFIX: {"backend": backend}}}
 
 
 def histogram_settings() -> list[dict[str, Any]]:
@@ -124,11 +128,14 @@ def well_answered(code: str) -> bool:
     return code[:1] in {"1", "2", "3", "4"} and code not in {"401", "403", "408", "429"}
 
 
-def parse(text: str, backends: Collection[str]) -> dict[str, BackendAttempts]:
-    """Counts by backend from `/stats?format=prometheus`; what is not of `backends` is left out."""
+def parse(text: str, backends: Collection[str], namespace: str) -> dict[str, BackendAttempts]:
+    """Counts by backend (`namespace/name`) from `/stats?format=prometheus`.
+
+    What is not of `backends` is left out; one without a namespace is of `namespace`.
+    """
     found = {backend: BackendAttempts() for backend in backends}
     for kind, backend, label, value in _LINE.findall(text):
-        counted = found.get(backend)
+        counted = found.get(backend if "/" in backend else f"{namespace}/{backend}")
         if counted is None:
             continue
         if kind == "attempts":

@@ -62,13 +62,13 @@ def call_log(consumer: str, backend: str, *, tokens: bool) -> list[Logger]:
     # lists of models are our own, and have no time of a backend's
     good = _all(_status("EQ", 200), _path("/models", absent=True))
     answered = {**_logger(histograms=[clients.answer_time()]), "filter": good}
-    loggers = [_logger(counters=[calls, clients.answers()]), answered]
+    loggers = [_logger(counters=[calls, clients.answers(backend)]), answered]
     for operation in OPERATIONS:
         time = _histogram("call_time", operation, "%DURATION%", backend, _CODE, unit="Milliseconds")
         loggers.append({**_logger(histograms=[time]), "filter": _all(*_of(operation))})
         for name, key in _USAGE.items() if tokens else ():
             counted = _histogram(name, operation, f"%DYNAMIC_METADATA({PREFIX}:{key})%", backend)
-            loggers.append({**_logger(histograms=[counted]), "filter": _all(_known(key), *_of(operation))})
+            loggers.append({**_logger(histograms=[counted]), "filter": _all(*_of(operation), _known(key))})
     return loggers
 
 

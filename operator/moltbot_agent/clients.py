@@ -18,11 +18,14 @@ from moltbot_agent.attempts import BUCKETS_MS, PREFIX, well_answered
 __all__ = ["ClientCalls", "answer_time", "answers", "histogram_settings", "parse"]
 
 
-def answers() -> dict[str, Any]:
-    """A counter of a stats logger: calls by backend and status (`0`: the client left before its answer)."""
-    backend = {"name": "backend", "value_format": f"%UPSTREAM_METADATA({PREFIX}:name)%"}
+def answers(backend: str) -> dict[str, Any]:
+    """A counter of a stats logger: calls by backend and status (`0`: the client left before its answer).
+
+    `backend` is the format of its name.
+    """
+    told = {"name": "backend", "value_format": backend}
     code = {"name": "code", "value_format": "%RESPONSE_CODE%"}
-    return {"stat": {"name": "answers", "tags": [backend, code]}, "value_fixed": 1}
+    return {"stat": {"name": "answers", "tags": [told, code]}, "value_fixed": 1}
 
 
 def answer_time() -> dict[str, Any]:

@@ -117,7 +117,7 @@ def _attempts(config: AgentConfig, logged: str, stats: Mapping[str, int]) -> lis
             "refused": refused[backend],
             "buckets": _bounds(counted.buckets),
         }
-        for backend, counted in sorted(parse(logged, refused).items())
+        for backend, counted in sorted(parse(logged, refused, config.namespace).items())
         if counted.ended or refused[backend]
     ]
 

@@ -254,7 +254,7 @@ class Metrics(Collector):
         ratio = GaugeMetricFamily(
             "moltbot_request_success_ratio", "Attempts answered well, last 5 minutes", labels=_BACKEND
         )
-        found = parse(logged, self._backends)
+        found = parse(logged, self._backends, self._config.namespace)
         totals = {backend: (counted.well, counted.ended) for backend, counted in found.items()}
         ratios = self._ratio.observe(self._clock(), totals)
         for backend, counted in found.items():

@@ -119,3 +119,27 @@ def test_what_is_not_of_the_configuration_has_no_name():
     counter, *_ = families(text, "n/r", "n", {"n/a": Served()}, ["web"])
     counts = {sample.labels["consumer"]: sample.value for sample in counter.samples}
     assert counts == {"web": 1, "": 3}
+
+
+async def test_attempts_count_for_the_backend_that_was_asked_however_it_was_reached(tmp_path):
+    async with Provider(name="first") as first, Provider(name="next") as second:
+        named = first.url.replace("127.0.0.1", "localhost")
+        objects = [
+            route(rule("all", ["first"], ["next"])),
+            *backend("first", named),
+            *backend("next", second.url),
+        ]
+        async with serving(*objects, folder=tmp_path) as bed:
+            assert (await bed.chat()).headers["x-moltbot-backend"] == "first"
+            await first.fault("status", status=500)
+            assert (await bed.chat()).headers["x-moltbot-backend"] == "next"
+
+            async def counted():
+                found = await scraped(bed)
+                return [
+                    value(found, "moltbot_attempts_total", backend=f"default/{name}", code=code)
+                    for name in ("first", "next")
+                    for code in ("2xx", "5xx")
+                ] == [1, 1, 1, 0]
+
+            await until(counted)

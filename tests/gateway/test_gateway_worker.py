@@ -10,6 +10,9 @@ from gateway_bed import BODY, CHAT, backend, keyed, route, rule, secret, until
 from moltbot_provider import Provider
 from worker_bed import serving
 
+from moltbot_agent import clients
+from moltbot_agent.admin import Admin
+
 KEPT = {"model": "gpt-4o", "temperature": 0, "messages": [{"role": "user", "content": "same"}]}
 
 
@@ -234,3 +237,19 @@ async def test_a_worker_that_hangs_is_passed_over_once_its_health_check_fails(pr
             os.kill(bed.workers[0].pid, signal.SIGCONT)
         await bed.healthy(1)
         assert (await bed.chat(body=KEPT)).headers["x-moltbot-cache"] == "miss"
+
+
+async def test_answers_behind_a_worker_count_for_the_judgement_on_a_revision(pro, spare, tmp_path):
+    async with serving(*objects(pro, spare, cache={}), folder=tmp_path) as bed:
+        for _ in range(2):
+            assert (await bed.chat(body=KEPT)).status_code == 200
+        for provider in (pro, spare):
+            await provider.fault("status", status=500)
+        assert (await bed.chat(body=asked("other"))).status_code == 500
+
+        async def counted():
+            text = await asyncio.to_thread(Admin(int(bed.admin.rpartition(":")[2])).prometheus, r"^moltbot\.")
+            found = clients.parse(text)
+            return (found.ended, found.well) == (3, 2)
+
+        await until(counted)

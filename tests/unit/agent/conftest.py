@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT / "tests" / "provider"))
 
 from free_ports import free_port
 
-from moltbot_agent.attempts import endpoint_metadata, histogram_settings, upstream_log
+from moltbot_agent.attempts import histogram_settings, upstream_log
 from moltbot_agent.config import AgentConfig, ConsumerKeys, Consumers, Credential, pack
 from moltbot_agent.deliveries import Deliveries
 from moltbot_agent.envoy import arguments_for, binary
@@ -178,7 +178,7 @@ class Gateway:
             "credential": {"name": "generic", "typed_config": generic},
         }
         codec = {"@type": f"{FILTERS}.upstream_codec.v3.UpstreamCodec"}
-        endpoint = {"endpoint": {"address": _address(port)}, "metadata": endpoint_metadata(f"team/{name}")}
+        endpoint = {"endpoint": {"address": _address(port), "hostname": name}}
         return {
             "name": f"up_{name}",
             "type": "STATIC",

@@ -92,13 +92,14 @@ def test_what_speaks_for_a_backend(code, well):
 def test_counts_of_unknown_backends_are_left_out():
     text = (
         '# TYPE envoy_moltbot_attempts counter\nenvoy_moltbot_attempts{backend="a/b.c",code="200"} 3\n'
-        'envoy_moltbot_attempts{backend="a/b.c",code="0"} 1\n'
+        'envoy_moltbot_attempts{backend="b.c",code="0"} 1\n'
         'envoy_moltbot_attempts{backend="",code="200"} 9\n'
+        'envoy_moltbot_attempts{backend="b.c:1",code="200"} 9\n'
         'envoy_moltbot_first_byte_bucket{backend="a/b.c",le="300"} 2\n'
         'envoy_moltbot_first_byte_bucket{backend="a/b.c",le="+Inf"} 3\n'
         'envoy_moltbot_first_byte_sum{backend="a/b.c"} 1500.5\n'
     )
-    [(backend, counted)] = parse(text, ["a/b.c"]).items()
+    [(backend, counted)] = parse(text, ["a/b.c"], "a").items()
     assert backend == "a/b.c"
     assert (counted.codes, counted.well, counted.ended) == ({"2xx": 3, "none": 1}, 3, 4)
     assert counted.buckets == [("0.3", 2.0), ("+Inf", 3.0)]
@@ -114,7 +115,7 @@ def test_parsing_a_thousand_backends_is_quick():
             f'envoy_moltbot_first_byte_bucket{{backend="{name}",le="{bound}"}} 5' for bound in BUCKETS_MS
         ]
     began = time.process_time()
-    found = parse("\n".join(lines), names)
+    found = parse("\n".join(lines), names, "other")
     assert found[names[-1]].ended == 15
     assert time.process_time() - began < 1
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from moltbot_agent.attempts import endpoint_metadata
+from moltbot_agent.attempts import by_inner
 from moltbot_operator.api import Protocol
 from moltbot_operator.api.endpoint import is_ip_address
 from moltbot_operator.compile.drill import drills
@@ -105,7 +105,7 @@ def _upstream(backend: Backend, gateway: Gateway, *, alone: bool) -> Json:
         "name": name,
         "connect_timeout": seconds(backend.connect),
         "per_connection_buffer_limit_bytes": BUFFER_BYTES,
-        "load_assignment": _assignment(name, backend, address, endpoint_metadata(str(backend.ref))),
+        "load_assignment": _assignment(name, backend, address, backend.label),
         "typed_extension_protocol_options": protocol(backend, gateway, said(repeats=True) if alone else []),
         "circuit_breakers": breakers(backend, alone=alone),
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
@@ -154,17 +154,16 @@ def verified_tls(tls: Verification, spoken: Protocol) -> Json:
     )
 
 
-def _assignment(name: str, backend: Backend, address: Json, counted: Json | None = None) -> Json:
+def _assignment(name: str, backend: Backend, address: Json, hostname: str) -> Json:
     """One endpoint that carries its backend's name, which logs and response headers show.
 
-    `counted` is what the agent's figures are made of: only where the backend itself is asked.
+    As `hostname` that is cheapest to read; in metadata it is told from a worker's.
     """
     shown = {names.NAMESPACE: {"name": backend.label}}
     if backend.model is not None:
         shown[names.NAMESPACE]["model"] = backend.model
-    if counted is not None:
-        shown = {names.NAMESPACE: {**counted["filter_metadata"][names.NAMESPACE], **shown[names.NAMESPACE]}}
-    endpoint = {"endpoint": {"address": address}, "metadata": {"filter_metadata": shown}}
+    named = {"address": address, "hostname": hostname}
+    endpoint = {"endpoint": named, "metadata": {"filter_metadata": shown}}
     return {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]}
 
 
@@ -181,7 +180,7 @@ def _inner(entry: names.Entry, gateway: Gateway) -> Json:
         "type": "STATIC",
         "connect_timeout": seconds(timedelta(seconds=1)),
         "per_connection_buffer_limit_bytes": BUFFER_BYTES,
-        "load_assignment": _assignment(name, entry.backend, address),
+        "load_assignment": _assignment(name, entry.backend, address, by_inner(entry.backend.label)),
         "typed_extension_protocol_options": injected(None, gateway, []),
         "circuit_breakers": breakers(),
     }

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from moltbot_agent.attempts import upstream_log
+from moltbot_agent.attempts import NAMED, upstream_log
 from moltbot_operator.compile.drill import DRILL_HEADER
 from moltbot_operator.compile.envoy import access, names
 from moltbot_operator.compile.envoy.clusters import Chained
@@ -240,7 +240,7 @@ def _behind_workers(prefix: str, gateway: Gateway, chains: dict[str, Chained], f
             "request_headers_to_remove": sorted({*gateway.credential_headers, *_removed(gateway)}),
             "response_headers_to_remove": [names.FAULT, names.LAST, names.SAID, names.WAIT],
             "response_headers_to_add": [
-                header("x-moltbot-backend", f"%UPSTREAM_METADATA({names.NAMESPACE}:name)%"),
+                header("x-moltbot-backend", NAMED),
                 header("x-moltbot-attempts", "%UPSTREAM_REQUEST_ATTEMPT_COUNT%"),
             ],
         },

@@ -9,6 +9,7 @@ attempt succeeds costs nothing for that.
 from collections.abc import Mapping
 from typing import Final
 
+from moltbot_agent.attempts import NAMED
 from moltbot_agent.calls import call_log, first_token_log
 from moltbot_operator.api import Audit, AuditField
 from moltbot_operator.compile.envoy import names
@@ -29,9 +30,9 @@ FIELDS: Final = {
     "rule": "%ROUTE_NAME%",
     "task": f"%DYNAMIC_METADATA({names.NAMESPACE}:task)%",
     "task_reason": f"%DYNAMIC_METADATA({names.NAMESPACE}:task_reason)%",
-    "model": f"%DYNAMIC_METADATA({names.NAMESPACE}:model)%",
+    "model": f"%FILTER_STATE({names.STATE_MODEL}:PLAIN)%",
     "model_served": f"%UPSTREAM_METADATA({names.NAMESPACE}:model)%",
-    "backend": f"%UPSTREAM_METADATA({names.NAMESPACE}:name)%",
+    "backend": NAMED,
     "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
     "status": "%RESPONSE_CODE%",
     "flags": "%RESPONSE_FLAGS%",
@@ -84,8 +85,12 @@ def _unset(gateway: Gateway) -> dict[str, None]:
         any(each.scanned for each in rule.conditions) or any(rule.reads(choice) for choice in rule.choices)
         for rule in gateway.every_rule
     )
-    unset = () if reads else _OF_BODIES
-    return dict.fromkeys((*unset, *(_OF_TASKS if gateway.task_models is None else ())))
+    unset: tuple[str, ...] = () if reads else _OF_BODIES
+    if gateway.task_models is None:
+        unset += _OF_TASKS
+    if all(backend.model is None for backend in gateway.backends.values()):
+        unset += ("model_served",)
+    return dict.fromkeys(unset)
 
 
 def _chosen(fields: Mapping[str, str | None], audit: Audit) -> Json:
@@ -150,7 +155,7 @@ def access_log(gateway: Gateway, *, counted: bool = True) -> list[Json]:
         "backend": served_by(gateway),
         "model_served": _model_served(gateway),
     }
-    fields = {**FIELDS, **_unset(gateway), **own}
+    fields = {**FIELDS, **own, **_unset(gateway)}
     counts = call_log(consumer, served_by(gateway), tokens=gateway.reads_bodies) if counted else []
     return [_logger(gateway, fields), *counts]
 

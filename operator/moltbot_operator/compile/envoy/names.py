@@ -31,6 +31,7 @@ __all__ = [
     "SAID",
     "SCRIPT",
     "STATE_CONSUMER",
+    "STATE_MODEL",
     "STATE_PATH",
     "TASK",
     "WAIT",
@@ -97,6 +98,9 @@ PART: Final = "part"
 
 STATE_PATH: Final = "moltbot.path"
 """Filter state: the client's path without its query, before it is rewritten."""
+
+STATE_MODEL: Final = "moltbot.model"
+"""Filter state: the model that the client asked for, set by the script."""
 
 STATE_CONSUMER: Final = "moltbot.consumer"
 """Filter state: the consumer's name."""

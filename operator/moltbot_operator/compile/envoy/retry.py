@@ -19,7 +19,7 @@ from typing import Final
 
 from moltbot_operator.api import RetryCondition
 from moltbot_operator.compile.envoy import names
-from moltbot_operator.compile.envoy.proto import Json, extension, header, regex, seconds
+from moltbot_operator.compile.envoy.proto import Json, extension, header, regex, seconds, typed
 from moltbot_operator.compile.envoy.script import awake
 from moltbot_operator.compile.ir import Chain, Retry
 
@@ -71,14 +71,30 @@ def said(*, repeats: bool, overlong: bool = False) -> list[Json]:
     added = [header(names.SAID, line)]
     if repeats:
         added.append(header(names.WAIT, "%RESP(RETRY-AFTER)%"))
-    return [
-        extension(
-            "envoy.filters.http.header_mutation",
-            "extensions.filters.http.header_mutation.v3.HeaderMutation",
-            mutations={"response_mutations": [{"append": each} for each in added]},
-        ),
-        *([awake("overlong.lua")] if overlong else []),
-    ]
+    mutation = extension(
+        "envoy.filters.http.header_mutation",
+        "extensions.filters.http.header_mutation.v3.HeaderMutation",
+        mutations={"response_mutations": [{"append": each} for each in added]},
+    )
+    return [_unless_good(mutation), *([awake("overlong.lua")] if overlong else [])]
+
+
+def _unless_good(filter_: Json) -> Json:
+    """The filter, left out for answers with 200: they lead to no further attempt, and are the most."""
+    status = typed("type.matcher.v3.HttpResponseHeaderMatchInput", header_name=":status")
+    skip = typed("extensions.filters.common.matcher.action.v3.SkipFilter")
+    matcher = {
+        "matcher_tree": {
+            "input": {"name": "status", "typed_config": status},
+            "exact_match_map": {"map": {"200": {"action": {"name": "skip", "typed_config": skip}}}},
+        }
+    }
+    return extension(
+        filter_["name"],
+        "extensions.common.matching.v3.ExtensionWithMatcher",
+        xds_matcher=matcher,
+        extension_config=filter_,
+    )
 
 
 def policy(retry: Retry, chain: Chain) -> Json:

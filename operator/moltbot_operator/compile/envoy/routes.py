@@ -26,7 +26,7 @@ from moltbot_operator.compile.envoy.clusters import Chained
 from moltbot_operator.compile.envoy.overflow import plugin_name
 from moltbot_operator.compile.envoy.proto import Json, exact, header, regex, seconds, typed
 from moltbot_operator.compile.envoy.retry import policy, silence
-from moltbot_operator.compile.envoy.script import acts, draw, learns, served, show
+from moltbot_operator.compile.envoy.script import acts, draw, learns, scans, served, show
 from moltbot_operator.compile.envoy.usage import reads_events
 from moltbot_operator.compile.envoy.worker import hop_action, hop_headers, job_routes
 from moltbot_operator.compile.ir import Gateway, PlannedRule
@@ -148,8 +148,8 @@ def _entry_routes(gateway: Gateway, rules: Sequence[PlannedRule], chains: dict[s
         *job_routes(gateway),
     ]
     for rule in rules:
-        for condition in rule.conditions:
-            routes += _entries(gateway, rule, condition, chains)
+        for number, condition in enumerate(rule.conditions):
+            routes += _entries(gateway, rule, number, condition, chains)
     if any(condition.models is not None for rule in gateway.rules for condition in rule.conditions):
         scanned = {"prefix": "/", "headers": [{"name": names.MODEL, "string_match": {"prefix": "="}}]}
         routes.append(answer(scanned, answers.unknown_model()))
@@ -167,14 +167,16 @@ def _no_method(method: str) -> Json:
 
 
 def _entries(
-    gateway: Gateway, rule: PlannedRule, condition: RequestCondition, chains: dict[str, Chained]
+    gateway: Gateway, rule: PlannedRule, number: int, condition: RequestCondition, chains: dict[str, Chained]
 ) -> list[Json]:
     routes = []
     more: tuple[Json, ...] = ()
     if condition.scanned:
         unseen = {"name": names.MODEL, "present_match": False}
         scan = answer(_match(condition, unseen), answers.unfinished(), name=rule.name)
-        routes.append({**scan, "typed_per_filter_config": acts("scan") | reads_events()})
+        asked = _all_that_is_asked(rule, condition)
+        act = scans(rule, f"{rule.key or rule.name}#{number}", asked) if asked else acts("scan")
+        routes.append({**scan, "typed_per_filter_config": act | reads_events()})
     if condition.models is not None:
         more = (regex(names.MODEL, f"=(?:{condition.models})"),)
     if condition.task is not None:
@@ -183,6 +185,18 @@ def _entries(
         posted = (exact(":method", "POST"), regex(":path", rule.worked.hop.paths))
         routes += _taken(gateway, rule.worked, condition, _match(condition, *more, *posted), chains)
     return [*routes, *_taken(gateway, rule, condition, _match(condition, *more), chains)]
+
+
+def _all_that_is_asked(rule: PlannedRule, condition: RequestCondition) -> tuple[str, ...]:
+    """Names of models any of which, once the condition's scan has found it, makes the rule take the request.
+
+    A request is scanned for the first rule whose path and headers it meets, so that no other comes before.
+    Then the script draws at once, and the route table is not walked again.
+    """
+    worked = rule.worked is not None and rule.worked.hop is not None
+    if condition.task is not None or worked or not rule.drawn:
+        return ()
+    return tuple(name for name in condition.names if not name.endswith("*"))
 
 
 def _taken(

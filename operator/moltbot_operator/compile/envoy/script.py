@@ -11,7 +11,7 @@ from moltbot_operator.compile.envoy import names
 from moltbot_operator.compile.envoy.proto import Json, extension, typed
 from moltbot_operator.compile.ir import Choice, Gateway, PlannedRule
 
-__all__ = ["acts", "awake", "draw", "learns", "script", "served", "show", "tasks", "writes_model"]
+__all__ = ["acts", "awake", "draw", "learns", "scans", "script", "served", "show", "tasks", "writes_model"]
 
 
 _PARTS: Final[dict[str, tuple[str, ...]]] = {
@@ -41,7 +41,7 @@ def script(name: str) -> Json:
     return {**awake(name), "disabled": True}
 
 
-def _awake(**context: str) -> Json:
+def _awake(**context: Json | str) -> Json:
     message = "extensions.filters.http.lua.v3.LuaPerRoute"
     return {names.SCRIPT: typed(message, filter_context=context)}
 
@@ -49,6 +49,15 @@ def _awake(**context: str) -> Json:
 def acts(act: str) -> Json:
     """`typed_per_filter_config` of a route where the public script does this: scan, draw, model or models."""
     return _awake(act=act)
+
+
+def scans(rule: PlannedRule, name: str, asked: Sequence[str]) -> Json:
+    """As acts("scan"), where a body that asks for one of these models is all that the rule still asks for.
+
+    The script then draws at once. It keeps the plan by `name`, unique in the gateway, since to read it anew
+    for each request costs as much as to scan a body of some kilobytes.
+    """
+    return _awake(act="scan", plan=name, draw={**_plan(rule), "asked": dict.fromkeys(asked, True)})
 
 
 def writes_model(model: str) -> Json:
@@ -62,11 +71,15 @@ def draw(rule: PlannedRule) -> Json:
     These are in JSON, `inner` where the inner tier writes it, `=` where that is done behind a worker, and
     empty where the backend has none.
     """
+    return {"filter_metadata": {names.SCRIPT: {"draw": _plan(rule)}}}
+
+
+def _plan(rule: PlannedRule) -> Json:
     upto, total = [], 0
     for choice in rule.choices:
         total += choice.weight
         upto.append(total)
-    plan = {
+    plan: Json = {
         "upto": upto,
         "to": [rule.final(number) for number in range(len(upto))],
         "models": [_written(rule, choice) for choice in rule.choices],
@@ -74,7 +87,7 @@ def draw(rule: PlannedRule) -> Json:
     if rule.by_latency:
         plan["backends"] = [choice.chain.first.label for choice in rule.choices]
         plan["weights"] = [choice.weight for choice in rule.choices]
-    return {"filter_metadata": {names.SCRIPT: {"draw": plan}}}
+    return plan
 
 
 def _written(rule: PlannedRule, choice: Choice) -> str:

@@ -17,7 +17,7 @@ local function asked(handle, content)
     refuse(handle, "400", "The model's name has control characters.", "model")
     return false
   end
-  handle:streamInfo():dynamicMetadata():set("moltbot", "model", name)
+  handle:streamInfo():filterState():set("moltbot.model", "envoy.string", name)
   return name
 end
 
@@ -55,6 +55,23 @@ local function classify(handle, header, path, name, content)
   return true
 end
 
+-- What the contexts of routes say is to be drawn, by its name: it never changes within a process.
+local plans = {}
+
+-- The plan of a route's context, if the model is all that the route's rule still asked for. (Not in its metadata: once
+-- read, Envoy gives the first route's metadata for any later route.)
+local function plan_for(handle, model)
+  local context = handle:filterContext() -- that from before the body was waited for is gone
+  local name = context:get("plan")
+  if not name or not model then return nil end
+  local plan = plans[name]
+  if not plan then
+    plan = context:get("draw")
+    plans[name] = plan
+  end
+  return plan["asked"][model] and plan
+end
+
 local function list_models(handle)
   local headers = handle:headers()
   headers:replace("x-mb-route", "models:" .. (headers:get("x-mb-consumer") or ""))
@@ -77,7 +94,7 @@ function envoy_on_request(handle)
   local act = handle:filterContext():get("act")
   if act == "models" then return list_models(handle) end
   if act == "model" then return show_model(handle) end
-  local content, going, name
+  local content, going, name, plan
   if act == "scan" then
     local headers, tasks = handle:headers(), models_of_tasks(handle)
     local header, path = headers:get("x-moltbot-task"), headers:get(":path")
@@ -86,10 +103,13 @@ function envoy_on_request(handle)
     name = asked(handle, content)
     if name == false then return end
     if tasks and not classify(handle, header, path, name, content) then return end
-    handle:headers():replace("x-mb-model", name and "=" .. name or "-")
-    handle:clearRouteCache()
+    plan = plan_for(handle, name)
+    if not plan then
+      handle:headers():replace("x-mb-model", name and "=" .. name or "-")
+      handle:clearRouteCache()
+    end
   end
-  local plan = handle:metadata():get("draw")
+  plan = plan or handle:metadata():get("draw")
   if not plan then return end -- a rule that needs nothing more takes the request, or none does
   local number
   if plan["backends"] then

@@ -25,6 +25,12 @@ local function end_of(handle)
   return text
 end
 
+-- The whole number that a key has, its quotes included: to find a key is far cheaper than to match it.
+local function number_of(text, key)
+  local _, last = find(text, key, 1, true)
+  return last and text:match("^%s*:%s*(%d+)", last + 1)
+end
+
 local function count_tokens(handle)
   local headers = handle:headers()
   if headers:get(":status") ~= "200" then return end
@@ -40,9 +46,9 @@ local function count_tokens(handle)
   end
   local usage = usage_in(text)
   if not usage then return end
-  local prompt = usage:match('"prompt_tokens"%s*:%s*(%d+)') or usage:match('"input_tokens"%s*:%s*(%d+)')
-  local completion = usage:match('"completion_tokens"%s*:%s*(%d+)') or usage:match('"output_tokens"%s*:%s*(%d+)')
-  local total = usage:match('"total_tokens"%s*:%s*(%d+)')
+  local prompt = number_of(usage, '"prompt_tokens"') or number_of(usage, '"input_tokens"')
+  local completion = number_of(usage, '"completion_tokens"') or number_of(usage, '"output_tokens"')
+  local total = number_of(usage, '"total_tokens"')
   local data = handle:streamInfo():dynamicMetadata()
   if prompt then data:set("moltbot", "prompt_tokens", tonumber(prompt)) end
   if completion then data:set("moltbot", "completion_tokens", tonumber(completion)) end
