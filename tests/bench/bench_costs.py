@@ -3,9 +3,10 @@
 ARGS: --write-docs (docs/benchmarks.md from this run), --requests N.
 
 Time on a shared machine tells parts of a few microseconds apart only after hours. Valgrind's callgrind counts
-instructions instead: two counts of one configuration differ by less than 1 %, whatever else runs. They are
-those of user space; what the kernel does for a request is much the same in all cases. A part's cost is what
-is saved without it, so that costs which two parts share are in neither.
+instructions instead: two counts of one configuration differ by 1 % on an idle machine, and by up to 5 % on a
+busy one, where Envoy's timers run more often within a request. They are those of user space; what the kernel
+does for a request is much the same in all cases. A part's cost is what is saved without it, so that costs
+which two parts share are in neither.
 """
 
 import argparse
