@@ -113,6 +113,7 @@ test-unit: $(VENV) ## Pure code, golden files, single parts; no cluster, no root
 	@$(BIN)/coverage report --include='$(PURE)' --skip-covered --show-missing --fail-under=95 | tail -n 30
 
 test-gateway: export MOLTBOT_ROUTES := 15
+test-gateway: export MOLTBOT_PLANS := 8
 test-gateway: $(VENV) ## Traffic through a real Envoy, agent and worker, and all of moltbot serve; no cluster, no root
 	$(call run_tier,gateway,$(wildcard tests/gateway),$(PYTHON))
 

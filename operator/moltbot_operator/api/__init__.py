@@ -74,7 +74,7 @@ from moltbot_operator.api.gateway import (
     Resources,
     ServiceType,
 )
-from moltbot_operator.api.manifest import parse_manifest, read_manifests
+from moltbot_operator.api.manifest import faults, parse_manifest, read_manifests
 from moltbot_operator.api.meta import (
     Condition,
     LabelSelector,
@@ -303,6 +303,7 @@ __all__ = [
     "Worker",
     "WorkerStatus",
     "credential_header",
+    "faults",
     "format_duration",
     "is_ip_address",
     "parse_duration",

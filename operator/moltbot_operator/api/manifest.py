@@ -5,13 +5,14 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from moltbot_operator.api.backend import ModelBackend
 from moltbot_operator.api.route import MoltBotRoute
 from moltbot_operator.constants import API_VERSION
 from moltbot_operator.errors import InvalidInput
 
-__all__ = ["parse_manifest", "read_manifests"]
+__all__ = ["faults", "parse_manifest", "read_manifests"]
 
 _KINDS: dict[str, type[ModelBackend | MoltBotRoute]] = {
     "ModelBackend": ModelBackend,
@@ -68,8 +69,22 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
+def faults(error: ValidationError) -> list[ErrorDetails]:
+    """What is wrong; lists that are too short only since a wrong item was left out are not told."""
+    found = error.errors(include_url=False)
+    places = [each["loc"] for each in found]
+
+    def follows(each: ErrorDetails) -> bool:
+        at = each["loc"]
+        return each["type"] == "too_short" and any(
+            len(place) > len(at) and place[: len(at)] == at for place in places
+        )
+
+    return [each for each in found if not follows(each)]
+
+
 def _problems(error: ValidationError) -> Iterator[str]:
-    for problem in error.errors(include_url=False):
+    for problem in faults(error):
         at = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
         at += problem.get("ctx", {}).get("field", "") if problem["type"] == "check" else ""
         message = (

@@ -19,6 +19,7 @@ from moltbot_operator.api import (
     IssuerType,
     ModelBackend,
     MoltBotRoute,
+    faults,
     parse_manifest,
     unsupported_backend,
 )
@@ -252,7 +253,7 @@ def _read_resource(found: Manifests, source: str, document: dict[str, Any], text
         cause = error.__cause__
         places: list[tuple[str | int, ...]] = [("kind",)]
         if isinstance(cause, ValidationError):
-            places = [each["loc"] for each in cause.errors()]
+            places = [each["loc"] for each in faults(cause)]
         lines = [
             f"{source}: {place(text, path, number)}{line}"
             for path, line in zip(places, str(error).splitlines(), strict=True)

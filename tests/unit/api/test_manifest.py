@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from moltbot_operator.api import ModelBackend, MoltBotRoute, parse_manifest, read_manifests
@@ -50,6 +52,16 @@ def test_every_fault_has_a_line_with_object_field_and_remedy() -> None:
         lines[1]
         == "two.yaml: ModelBackend default/a: spec.modell: Unsupported field: remove it or correct its name"
     )
+
+
+def test_a_wrong_rule_is_not_also_told_as_too_few_rules() -> None:
+    wrong = TWO.replace("failover: {retryOn: [429]}", "retries: 3")
+    with pytest.raises(InvalidInput) as refused:
+        read_manifests(wrong, "two.yaml")
+    [line] = str(refused.value).splitlines()
+    assert "spec.rules[0].retries: Unsupported field" in line
+    with pytest.raises(InvalidInput, match=r"spec\.rules: Tuple should have at least 1 item"):
+        read_manifests(re.sub(r"rules:\n.*", "rules: []", TWO), "two.yaml")
 
 
 @pytest.mark.parametrize("metadata", [None, "a", {}])
