@@ -121,6 +121,50 @@ async def test_a_server_that_was_killed_leaves_nothing_that_the_next_one_does_no
     assert os.listdir(temporary) == []  # noqa: PTH208
 
 
+@pytest.mark.parametrize("moment", ["file written", "agent started", "envoy started", "handed over"])
+async def test_a_server_that_is_killed_amid_a_reload_is_followed_by_one_of_the_new_file(tmp_path, moment):
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    async with Provider(name="a", event_gap=0.2) as a, Provider(name="b") as b:
+        backends = [*backend("a", a.url), *backend("b", b.url)]
+        file = written(tmp_path, route(rule("all", ["a"])), *backends)
+        async with started(file, temporary) as (process, said), httpx.AsyncClient(timeout=60) as client:
+            url = next(line.split()[1] for line in said if line.startswith("base_url")).removesuffix("/v1")
+            before = set(_children(process.pid))
+
+            def new(name):
+                return [
+                    each for each in _children(process.pid) if each not in before and name in _command(each)
+                ]
+
+            async def reached():
+                if moment == "file written":
+                    return True
+                if moment == "handed over":
+                    answer = await client.post(url + CHAT, json=BODY, headers={"connection": "close"})
+                    return answer.headers["x-moltbot-backend"] == "b"
+                return bool(new(b"moltbot_agent" if moment == "agent started" else b"envoy.json"))
+
+            body = {**BODY, "stream": True, "max_tokens": 200}  # which keeps the old revision
+            async with client.stream("POST", url + CHAT, json=body) as stream:
+                await anext(stream.aiter_raw())
+                written(tmp_path, route(rule("all", ["b"])), *backends)
+                async with asyncio.timeout(30):
+                    while not await reached():  # noqa: ASYNC110 - to be killed as soon as it holds
+                        await asyncio.sleep(0.001)
+                children = before | set(_children(process.pid))
+                process.kill()
+                await process.communicate()
+            await until(lambda: no_one(children))
+            async with started(file, temporary, int(url.rpartition(":")[2])) as (second, told):
+                assert told[0].startswith("cleaned up after a server that was killed")
+                answer = await client.post(url + CHAT, json=BODY)
+                assert (answer.status_code, answer.headers["x-moltbot-backend"]) == (200, "b")
+                second.terminate()
+                await second.communicate()
+    assert os.listdir(temporary) == []  # noqa: PTH208
+
+
 async def test_a_second_server_of_the_same_address_names_the_first(tmp_path):
     file = written(tmp_path, route(rule("all", ["a"])), *backend("a", "http://127.0.0.1:9"))
     async with started(file, tmp_path) as (process, said):
