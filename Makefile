@@ -6,6 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
 PYTHON := $(BIN)/python
+OTHER := python3.13
 VENV := .venv/.installed
 CODE := operator tests demo scripts
 RESULTS := build/test
@@ -20,7 +21,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # The programs of the bed are started by "env python3": the newest Python found is in .venv.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help venv lock crds format site checks test test-unit test-gateway test-api test-e2e bundle sbom image cluster-up cluster-down \
+.PHONY: help venv lock crds format site checks test test-unit test-gateway test-python test-api test-e2e bundle sbom image cluster-up cluster-down \
 	demo demo-down clean
 
 help: ## This list
@@ -116,6 +117,11 @@ test-gateway: export MOLTBOT_ROUTES := 15
 test-gateway: export MOLTBOT_PLANS := 8
 test-gateway: $(VENV) ## Traffic through a real Envoy, agent and worker, and all of moltbot serve; no cluster, no root
 	$(call run_tier,gateway,$(wildcard tests/gateway),$(PYTHON))
+
+test-python: ## The unit tests on another Python: OTHER=python3.13 (its packages go to build/python)
+	@$(OTHER) -m venv build/python
+	@build/python/bin/python -m pip install --quiet --requirement requirements-dev.lock
+	@PYTHONPATH=operator:tests/provider PATH="$(CURDIR)/build/python/bin:$$PATH" build/python/bin/python -m pytest tests/unit -q -p no:cacheprovider
 
 test-api: $(VENV) ## The operator against a real API server; no nodes, no root
 	$(call run_tier,api,$(wildcard tests/api),$(PYTHON))

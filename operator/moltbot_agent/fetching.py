@@ -17,6 +17,7 @@ from moltbot_agent.config import FetchedToken
 from moltbot_agent.oauth2 import ANSWER_BYTES, Grant, Refused, grant, token_request
 from moltbot_agent.sources import file_signature
 from moltbot_agent.tokens import Issuance, Token, digest
+from moltbot_agent.trust import trusting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,7 +122,7 @@ class Fetcher:
         if known is not None and known[0] == now:
             return known[1]
         try:
-            context = ssl.create_default_context(cafile=str(wanted.ca))
+            context = trusting(str(wanted.ca))
         except (OSError, ValueError):
             raise Refused(f"can't be verified: {wanted.ca} holds no CA certificates in PEM") from None
         context.minimum_version = ssl.TLSVersion.TLSv1_2

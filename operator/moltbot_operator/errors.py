@@ -7,7 +7,8 @@
     │   └── ConversionError models.config.json cannot be converted
     ├── CompileError        a valid spec cannot become a configuration
     ├── EnvoyRejected       Envoy refused a configuration
-    │   └── PortTaken       somebody else listens where one of our processes is to
+    │   ├── PortTaken       somebody else listens where one of our processes is to
+    │   └── Interrupted     one of our processes was killed or too slow; the same may succeed
     ├── ClusterError        the API server refused or did not answer
     │   ├── Conflict        409: somebody else owns the field or changed the object meanwhile
     │   ├── Gone            410: the position of a list or watch is too old
@@ -31,6 +32,7 @@ __all__ = [
     "ConversionError",
     "EnvoyRejected",
     "Gone",
+    "Interrupted",
     "InvalidInput",
     "IssuerError",
     "LeaseLost",
@@ -66,6 +68,10 @@ class EnvoyRejected(MoltBotError):  # noqa: N818
 
 class PortTaken(EnvoyRejected):
     """Somebody else listens where one of our processes is to; other ports may be free."""
+
+
+class Interrupted(EnvoyRejected):
+    """A process was killed, or not ready in time: nothing speaks against trying the same again."""
 
 
 class ClusterError(MoltBotError):

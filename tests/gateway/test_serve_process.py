@@ -165,6 +165,31 @@ async def test_a_server_that_is_killed_amid_a_reload_is_followed_by_one_of_the_n
     assert os.listdir(temporary) == []  # noqa: PTH208
 
 
+@pytest.mark.parametrize("part", [b"moltbot_agent", b"envoy.json"])
+async def test_a_new_revision_that_is_killed_while_it_starts_does_not_end_the_old_one(tmp_path, part):
+    async with Provider(name="a") as a, Provider(name="b") as b:
+        backends = [*backend("a", a.url), *backend("b", b.url)]
+        file = written(tmp_path, route(rule("all", ["a"])), *backends)
+        async with started(file, tmp_path) as (process, said), httpx.AsyncClient(timeout=60) as client:
+            url = next(line.split()[1] for line in said if line.startswith("base_url")).removesuffix("/v1")
+            before = set(_children(process.pid))
+            written(tmp_path, route(rule("all", ["b"])), *backends)
+
+            async def killed():
+                new = [each for each in set(_children(process.pid)) - before if part in _command(each)]
+                for each in new:
+                    os.kill(each, signal.SIGKILL)
+                return bool(new)
+
+            async def served():
+                answer = await client.post(url + CHAT, json=BODY)
+                assert answer.status_code == 200
+                return answer.headers["x-moltbot-backend"] == "b"
+
+            await until(killed)
+            await until(served)
+
+
 async def test_a_second_server_of_the_same_address_names_the_first(tmp_path):
     file = written(tmp_path, route(rule("all", ["a"])), *backend("a", "http://127.0.0.1:9"))
     async with started(file, tmp_path) as (process, said):

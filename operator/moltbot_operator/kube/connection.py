@@ -20,6 +20,7 @@ from kubernetes.aio import config as loaders
 from kubernetes.aio.client import Configuration
 from yarl import URL
 
+from moltbot_agent.trust import trusting
 from moltbot_operator.errors import ClusterError
 from moltbot_operator.settings import product_version
 
@@ -131,7 +132,7 @@ class Connection:
     def _tls(self) -> ssl.SSLContext | bool:
         if not self.server.startswith("https"):
             return True
-        context = ssl.create_default_context(cafile=self._configuration.ssl_ca_cert)
+        context = trusting(self._configuration.ssl_ca_cert)
         if self._configuration.cert_file:
             context.load_cert_chain(self._configuration.cert_file, self._configuration.key_file)
         if not self._configuration.verify_ssl:

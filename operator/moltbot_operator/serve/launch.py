@@ -7,6 +7,7 @@ first does Envoy wait for the agent.
 
 import asyncio
 import contextlib
+import re
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Final
 from moltbot_agent.deliveries import Deliveries
 from moltbot_agent.envoy import arguments_for, binary, cpu_limit
 from moltbot_operator.compile import BackendRef, CompiledRoute
-from moltbot_operator.errors import EnvoyRejected, InvalidInput, PortTaken
+from moltbot_operator.errors import EnvoyRejected, Interrupted, InvalidInput, PortTaken
 from moltbot_operator.serve.asking import ask
 from moltbot_operator.serve.children import child
 from moltbot_operator.serve.files import Manifests
@@ -36,6 +37,7 @@ _STEADY: Final = timedelta(seconds=60)
 """An agent that ran for so long is started again after the shortest pause."""
 
 _TAKEN: Final = "address already in use"
+_KILLED: Final = re.compile(r"ended with code -\d+$")
 """What agent and Envoy write, in any case of letters, where somebody else listens on their port."""
 
 Recorder = Callable[[str, int], None]
@@ -94,8 +96,8 @@ async def launched(
     `concurrency` is Envoy's number of threads, 0 for one a CPU; `prepare` is called when the folder is there
     and Envoy is not; `seed` is what the workers' secret is derived from; `tell` is told of a worker that
     ends. The worker need not be ready yet. InvalidInput where a private CA or Envoy itself is missing;
-    EnvoyRejected where agent or Envoy does not get ready, with what they said; PortTaken as soon as one finds
-    that somebody else has its port.
+    EnvoyRejected where agent or Envoy does not get ready, with what they said: PortTaken as soon as one finds
+    that somebody else has its port, Interrupted where one was killed or is too slow.
     """
     token = write_config(folder, compiled, seed)
     prepare()
@@ -225,7 +227,11 @@ async def _ready(path: str, at: tuple[str, int], ended: "asyncio.Task[str]", fol
 def _failed(why: str, folder: Path) -> EnvoyRejected:
     """With what agent, Envoy and worker wrote."""
     said = complaints(folder)
-    kind = PortTaken if _TAKEN in said.casefold() else EnvoyRejected
+    kind = EnvoyRejected
+    if _TAKEN in said.casefold():
+        kind = PortTaken
+    elif _KILLED.search(why) or str(_START) in why:
+        kind = Interrupted
     return kind(f"{why}:\n{said}")
 
 

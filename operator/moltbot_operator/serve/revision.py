@@ -16,7 +16,7 @@ from moltbot_agent.draining import DrainOutcome, DrainPlan, drain
 from moltbot_agent.errors import AdminUnavailable
 from moltbot_operator.compile import CompiledRoute, Files, RouteSources, compile_route
 from moltbot_operator.compile.envoy import names
-from moltbot_operator.errors import EnvoyRejected, PortTaken
+from moltbot_operator.errors import EnvoyRejected, Interrupted, PortTaken
 from moltbot_operator.serve.decision import Identity, identify
 from moltbot_operator.serve.door import DOOR, Door
 from moltbot_operator.serve.files import Manifests
@@ -181,20 +181,21 @@ async def _listening(gateway: Gateway) -> None:
         except AdminUnavailable:
             pass
         await asyncio.sleep(0.01)
-    raise EnvoyRejected(f"Envoy does not listen on the public port:\n{complaints(gateway.folder)}")
+    why = f"Envoy does not listen on the public port:\n{complaints(gateway.folder)}"
+    raise Interrupted(why) if gateway.ended.done() else EnvoyRejected(why)
 
 
 _REJECTED: Final = "^listener_manager.lds.update_rejected$"
 
 
 def evidence_of(gateway: Gateway) -> dict[str, Any]:
-    """What the agent tells (moltbot_agent.evidence); blocks. EnvoyRejected where it does not."""
+    """What the agent tells (moltbot_agent.evidence); blocks. Interrupted where it does not."""
     connection = http.client.HTTPConnection(LOOPBACK, gateway.ports.evidence, timeout=10)
     try:
         connection.request("GET", "/evidence", headers={"authorization": f"Bearer {gateway.evidence_token}"})
         found: dict[str, Any] = json.loads(connection.getresponse().read())
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise EnvoyRejected(f"the agent does not tell what runs: {type(error).__name__}") from error
+        raise Interrupted(f"the agent does not tell what runs: {type(error).__name__}") from error
     finally:
         connection.close()
     return found

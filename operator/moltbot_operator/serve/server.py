@@ -6,6 +6,7 @@
                  ▲                          │ no: said, and the running one goes on
                  │                          ▼
                  │         new revision started, ready, reports itself, worker used ──fails──▶ said, ended
+                 │                          │                    (killed or too slow: again after a pause)
                  │                          ▼
                  └── old drained, ended ── public port taken, new connections steered, old told to drain
 """
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from moltbot_operator.compile import BackendRef, Mount
 from moltbot_operator.compile.credentials import rotated_secret
-from moltbot_operator.errors import MoltBotError
+from moltbot_operator.errors import Interrupted, MoltBotError
 from moltbot_operator.serve.decision import Change, decide
 from moltbot_operator.serve.files import Manifests, read
 from moltbot_operator.serve.keys import default_folder
@@ -41,6 +42,7 @@ from moltbot_operator.serve.state import Home, default_state
 from moltbot_operator.serve.steer import listening, steer
 from moltbot_operator.serve.watch import signature
 from moltbot_operator.serve.words import Words
+from moltbot_operator.serve.worker import pause_after
 
 if TYPE_CHECKING:
     from moltbot_operator.serve.rotation.rotations import Rotations
@@ -86,6 +88,9 @@ class Server:
         self.rotations: Rotations | None = None
         """None until a backend's credential is rotated."""
         self._asked = asyncio.Event()
+        self._interrupted = 0
+        """Times in a row that a new revision was killed or too slow."""
+        self._again: asyncio.TimerHandle | None = None
         self._read = signature(options.files)
         """Of the files as they were before they were read last."""
 
@@ -124,6 +129,8 @@ class Server:
             if not self._asked.is_set() and (seen == self._read or seen != before or not self.options.watch):
                 continue
             self._asked.clear()
+            if self._again is not None:
+                self._again.cancel()
             self._read = seen
             await self.take_over()
 
@@ -131,6 +138,12 @@ class Server:
         """Serve what the files say now; False where they can't be served, and the running one goes on."""
         try:
             changed = await self._take_over()
+        except Interrupted as error:
+            self._interrupted += 1
+            pause = pause_after(self._interrupted).total_seconds()
+            self._again = asyncio.get_running_loop().call_later(pause, self.reload)
+            self._failed(str(error), f"; tried again in {pause:g} s")
+            return False
         except MoltBotError as error:
             self._failed(str(error))
             return False
@@ -140,10 +153,13 @@ class Server:
             return False
         self.reloads["success" if changed else "unchanged"] += 1
         self.failure = None
+        self._interrupted = 0
         return True
 
     async def stop(self, hurry: threading.Event) -> None:
         """Let requests finish, then end everything; `hurry` ends it at once."""
+        if self._again is not None:
+            self._again.cancel()
         if self.rotations is not None:
             await self.rotations.close()
         for task, (_, event) in self._leaving.items():
@@ -258,11 +274,11 @@ class Server:
         finally:
             await old.stack.aclose()
 
-    def _failed(self, why: str) -> None:
+    def _failed(self, why: str, then: str = "") -> None:
         self.reloads["failure"] += 1
         self.failure = why
         self._words.say(
-            f"{why}\nnot taken over: revision {self.active.identity.revision} goes on",
+            f"{why}\nnot taken over: revision {self.active.identity.revision} goes on{then}",
             level="error",
             revision=self.active.identity.revision,
         )

@@ -7,6 +7,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+from moltbot_agent.trust import trusting
 from moltbot_operator.api import (
     DynamicRegistration,
     HttpCall,
@@ -143,7 +144,7 @@ def _at(base: str, call: HttpCall) -> HttpCall:
 @functools.lru_cache(maxsize=64)
 def _trust(bundle: str | None, alone: bool) -> ssl.SSLContext:
     """Trust in the public CAs, a private bundle, or both. InvalidInput where the bundle is none."""
-    context = ssl.create_default_context()
+    context = trusting()
     if bundle is not None and alone:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     elif Path(SYSTEM_CA).exists():
