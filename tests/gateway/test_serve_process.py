@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import signal
 import sys
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+from free_ports import free_port
 from gateway_bed import BODY, CHAT, backend, route, rule, until
 from moltbot_provider import Provider
 
@@ -187,6 +189,62 @@ async def test_a_new_revision_that_is_killed_while_it_starts_does_not_end_the_ol
                 return answer.headers["x-moltbot-backend"] == "b"
 
             await until(killed)
+            await until(served)
+
+
+LIMITED = """
+import resource
+import sys
+from moltbot_operator.cli import main
+
+room = int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("room", [100, 2000], ids=["no state", "no configuration"])
+async def test_a_full_disk_at_the_start_is_told_with_the_folder_and_the_remedy(tmp_path, room):
+    file = written(tmp_path, route(rule("all", ["a"])), *backend("a", "http://127.0.0.1:9"))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", LIMITED, str(room), "serve", str(file)),
+        *("--state", str(tmp_path / "state"), "--port", str(free_port())),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(tmp_path), "XDG_RUNTIME_DIR": ""},
+    )
+    _, said = await process.communicate()
+    assert process.returncode == 1
+    assert b"can't be written: File too large; make room there" in said
+    assert str(tmp_path).encode() in said
+    assert b"Traceback" not in said
+    assert not list(tmp_path.glob("moltbot-*"))
+
+
+async def test_a_full_disk_at_a_reload_changes_nothing_and_it_is_tried_again(tmp_path):
+    async with Provider(name="a") as a, Provider(name="b") as b:
+        backends = [*backend("a", a.url), *backend("b", b.url)]
+        file = written(tmp_path, route(rule("all", ["a"])), *backends)
+        async with started(file, tmp_path) as (process, said), httpx.AsyncClient(timeout=60) as client:
+            url = next(line.split()[1] for line in said if line.startswith("base_url")).removesuffix("/v1")
+
+            async def by():
+                answer = await client.post(url + CHAT, json=BODY)
+                assert answer.status_code == 200
+                return answer.headers["x-moltbot-backend"]
+
+            endless = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+            written(tmp_path, route(rule("all", ["b"])), *backends)
+            told = json.loads(await process.stderr.readline())["message"]
+            assert "can't be written: File too large; make room there" in told
+            assert "tried again in" in told
+            assert await by() == "a"
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, endless)
+
+            async def served():
+                return await by() == "b"
+
             await until(served)
 
 

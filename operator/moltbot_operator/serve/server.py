@@ -13,15 +13,16 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeGuard
 
 from moltbot_operator.compile import BackendRef, Mount
 from moltbot_operator.compile.credentials import rotated_secret
-from moltbot_operator.errors import Interrupted, MoltBotError
+from moltbot_operator.errors import Interrupted, InvalidInput, MoltBotError
 from moltbot_operator.serve.decision import Change, decide
 from moltbot_operator.serve.files import Manifests, read
 from moltbot_operator.serve.keys import default_folder
@@ -139,15 +140,15 @@ class Server:
         try:
             changed = await self._take_over()
         except Interrupted as error:
-            self._interrupted += 1
-            pause = pause_after(self._interrupted).total_seconds()
-            self._again = asyncio.get_running_loop().call_later(pause, self.reload)
-            self._failed(str(error), f"; tried again in {pause:g} s")
+            self._try_again(str(error))
             return False
         except MoltBotError as error:
             self._failed(str(error))
             return False
         except Exception as error:  # noqa: BLE001 - whatever it is, the running revision must go on
+            if _no_room(error):
+                self._try_again(_unwritable(error, self.home))
+                return False
             _log.exception("taking over a change failed; this is a defect")
             self._failed(f"{type(error).__name__} while a change was taken over; this is a defect")
             return False
@@ -240,6 +241,9 @@ class Server:
             await new.stack.aclose()
             raise
         steered = steer(new.gateway.envoy_pid, self.port, before)
+        if new.gateway.ended.done():  # the old one listens still
+            await new.stack.aclose()
+            raise Interrupted(f"{new.gateway.ended.result()} as it took over")
         self._active = new
         _log.debug("handed over", extra={"steered": steered})
         self._leave(active)
@@ -273,6 +277,12 @@ class Server:
                 await old.gateway.worker.idle(event)  # it took jobs that only it knows
         finally:
             await old.stack.aclose()
+
+    def _try_again(self, why: str) -> None:
+        self._interrupted += 1
+        pause = pause_after(self._interrupted).total_seconds()
+        self._again = asyncio.get_running_loop().call_later(pause, self.reload)
+        self._failed(why, f"; tried again in {pause:g} s")
 
     def _failed(self, why: str, then: str = "") -> None:
         self.reloads["failure"] += 1
@@ -321,6 +331,32 @@ class Server:
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
 
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
+
+
+def _no_room(error: Exception) -> TypeGuard[OSError]:
+    return isinstance(error, OSError) and error.errno in _NO_ROOM
+
+
+def _unwritable(error: OSError, home: Home) -> str:
+    where = error.filename or f"{home.folder} or {home.run}"
+    return (
+        f"{where}: can't be written: {error.strerror}; make room there, or give other folders by --state and "
+        "TMPDIR"
+    )
+
+
+@contextlib.contextmanager
+def _room(home: Home) -> Iterator[None]:
+    """InvalidInput where the disk takes no more."""
+    try:
+        yield
+    except OSError as error:
+        if not _no_room(error):
+            raise
+        raise InvalidInput(_unwritable(error, home)) from error
+
+
 @contextlib.asynccontextmanager
 async def serving(options: Options, words: Words, hurry: threading.Event) -> AsyncIterator[Server]:
     """Serve until the block ends. InvalidInput and EnvoyRejected where that can't begin."""
@@ -328,13 +364,16 @@ async def serving(options: Options, words: Words, hurry: threading.Event) -> Asy
     with contextlib.ExitStack() as stack:
         port = options.port or stack.enter_context(held_port(options.address))
         home = Home(options.state or default_state(), options.address, port)
-        for what in stack.enter_context(home.held()):
+        with _room(home):
+            left = stack.enter_context(home.held())
+        for what in left:
             words.say(f"cleaned up after a server that was killed: {what}", level="warning")
         if options.port:  # only now: a server that was killed may have had it
             stack.enter_context(held_port(options.address, port))
         server = Server(options, home, port, words)
         try:
-            await server.start()
+            with _room(home):
+                await server.start()
             yield server
         finally:
             await server.stop(hurry)

@@ -90,10 +90,12 @@ class Home:
             ) from error
         try:
             self._lock(lock)
+            for left in self.folder.glob(".*"):  # of a write_whole that was killed
+                left.unlink()
             cleaned = self._clean()
             self._make_run()
-            self._write()
             try:
+                self._write()
                 yield cleaned
             finally:
                 shutil.rmtree(self.run, ignore_errors=True)
