@@ -4,7 +4,6 @@ import dataclasses
 import importlib
 import io
 import json
-import logging
 import pkgutil
 import re
 import signal
@@ -24,7 +23,6 @@ from moltbot_agent.sources import KeyFile
 from moltbot_agent.tokens import Token
 from moltbot_operator.providers.issuers.calls import Answer, Request
 from moltbot_operator.rotation import Credential
-from moltbot_operator.telemetry.logging import configure
 
 SECRET = "s3cret-that-nobody-may-see"
 
@@ -118,24 +116,12 @@ def crash(credential: Credential) -> None:
     raise RuntimeError(f"something went wrong with {credential}, of length {len(copied)}")
 
 
-@pytest.fixture
-def stream() -> Iterator[io.StringIO]:
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    made = io.StringIO()
-    configure("debug", made)
-    yield made
-    root.handlers[:], root.level = before[0], before[1]
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
-
-
-def test_a_traceback_in_the_operators_log_shows_no_variable(stream: io.StringIO) -> None:
+def test_a_traceback_in_the_operators_log_shows_no_variable(operator_log: io.StringIO) -> None:
     try:
         crash(Credential("id-1", "tag", SECRET, {"answer": SECRET}))
     except RuntimeError:
         structlog.get_logger("test").exception("rotation crashed")
-    written = json.loads(stream.getvalue())
-    assert Path(__file__).name in stream.getvalue(), "the frame is there"
+    written = json.loads(operator_log.getvalue())
+    assert Path(__file__).name in operator_log.getvalue(), "the frame is there"
     assert written["message"] == "rotation crashed"
-    assert SECRET not in stream.getvalue()
+    assert SECRET not in operator_log.getvalue()

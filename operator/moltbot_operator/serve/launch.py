@@ -191,7 +191,7 @@ async def _bootstrap(folder: Path, agent_ended: "asyncio.Task[int]") -> None:
         if agent_ended.done():
             raise _failed(f"the agent ended with code {agent_ended.result()}", folder)
         if asyncio.get_running_loop().time() > deadline:
-            raise _failed(f"the agent wrote no configuration within {_START}", folder)
+            raise _failed(f"the agent wrote no configuration within {_START}", folder, slow=True)
         await asyncio.sleep(_POLL.total_seconds())
 
 
@@ -220,17 +220,17 @@ async def _ready(path: str, at: tuple[str, int], ended: "asyncio.Task[str]", fol
         if ended.done():
             raise _failed(ended.result(), folder)
         if asyncio.get_running_loop().time() > deadline:
-            raise _failed(f"the gateway was not ready after {_START}", folder)
+            raise _failed(f"the gateway was not ready after {_START}", folder, slow=True)
         await asyncio.sleep(_POLL.total_seconds())
 
 
-def _failed(why: str, folder: Path) -> EnvoyRejected:
+def _failed(why: str, folder: Path, *, slow: bool = False) -> EnvoyRejected:
     """With what agent, Envoy and worker wrote."""
     said = complaints(folder)
     kind = EnvoyRejected
     if _TAKEN in said.casefold():
         kind = PortTaken
-    elif _KILLED.search(why) or str(_START) in why:
+    elif slow or _KILLED.search(why):
         kind = Interrupted
     return kind(f"{why}:\n{said}")
 

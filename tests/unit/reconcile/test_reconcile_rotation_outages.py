@@ -3,13 +3,10 @@
 import asyncio
 import io
 import json
-import logging
 from collections import Counter
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
-import structlog
 from test_reconcile_faults import NS
 from test_reconcile_rotation import (
     BOOTSTRAP,
@@ -30,7 +27,6 @@ from test_reconcile_rotation import (
 from moltbot_operator.api import ModelBackendSpec
 from moltbot_operator.kube.kinds import MODEL_BACKEND
 from moltbot_operator.rotation import Credential, Found
-from moltbot_operator.telemetry.logging import configure
 
 NAMES = tuple(f"m{number}" for number in range(16))
 HOUR, DAY = 3600.0, 86_400.0
@@ -153,23 +149,10 @@ class Defective(Issuer):
         self._break("revoke", "after", known)
 
 
-@pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    """What the operator's log says, at its most talkative."""
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    stream = io.StringIO()
-    configure("debug", stream)
-    yield stream
-    root.handlers[:], root.level = before[0], before[1]
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
-
-
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("call", ["find", "create", "verify", "revoke"])
 def test_a_defect_in_any_call_is_logged_with_its_frames_and_no_secret_and_is_got_over(
-    call: str, when: str, log: io.StringIO
+    call: str, when: str, operator_log: io.StringIO
 ) -> None:
     async def run() -> None:
         server, issuer = Server(), Defective(call, when)
@@ -186,10 +169,12 @@ def test_a_defect_in_any_call_is_logged_with_its_frames_and_no_secret_and_is_got
             operator.poke("pro")
             await until(lambda: not issuer.left and settled(server, issuer))
         await operator.rotations.close()
-        crashed = [each for each in log.getvalue().splitlines() if "a defect, with 3 variables" in each]
+        crashed = [
+            each for each in operator_log.getvalue().splitlines() if "a defect, with 3 variables" in each
+        ]
         assert len(crashed) == 1
         assert "_break" in crashed[0]
         told = json.dumps([server.objects[MODEL_BACKEND, NS, "pro"], server.told, server.writes])
-        assert "secret-" not in log.getvalue() + told
+        assert "secret-" not in operator_log.getvalue() + told
 
     in_virtual_time(run())
