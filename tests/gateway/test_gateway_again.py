@@ -1,10 +1,12 @@
 """When the same backend is asked again within a request, and when it must not be."""
 
 import asyncio
+import contextlib
 import itertools
 
 import httpx
 import pytest
+from aiohttp import web
 from gateway_bed import BODY, CHAT, backend, route, rule, serving, until
 from moltbot_provider import Provider
 from moltbot_provider.faults import Fault
@@ -186,3 +188,36 @@ async def test_an_outage_of_the_first_backend_loses_nothing_under_load(tmp_path)
         answers = [each for _ in range(5) for each in await asyncio.gather(*(bed.chat() for _ in range(100)))]
     assert {answer.status_code for answer in answers} == {200}
     assert {answer.headers["x-moltbot-attempts"] for answer in answers} == {"2"}
+
+
+@contextlib.asynccontextmanager
+async def feigning(said):
+    """A provider that answers well, and writes the gateway's own header into its answer."""
+    asked = []
+
+    async def answer(request):
+        asked.append(request.path)
+        return web.json_response({"choices": []}, headers={"x-mb-said": said})
+
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}", asked
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize("said", ["503///", "503//1/1/", "503/UF//", ""])
+@pytest.mark.parametrize("alone", [True, False])
+async def test_a_good_answer_is_never_tried_again_whatever_its_own_headers_ask_for(tmp_path, said, alone):
+    async with feigning(said) as (url, asked), Provider(name="b") as b:
+        rules = rule("all", ["a"], [] if alone else ["b"], failover=WAITING)
+        named = [*backend("a", url), *backend("b", b.url)]
+        async with serving(route(rules), *named, folder=tmp_path) as bed:
+            answer = await bed.chat()
+    assert (answer.status_code, answer.headers["x-moltbot-attempts"]) == (200, "1")
+    assert "x-mb-said" not in answer.headers
+    assert (len(asked), len(b.requests)) == (1, 0)

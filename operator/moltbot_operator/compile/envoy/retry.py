@@ -80,13 +80,29 @@ def said(*, repeats: bool, overlong: bool = False) -> list[Json]:
 
 
 def _unless_good(filter_: Json) -> Json:
-    """The filter, left out for answers with 200: they lead to no further attempt, and are the most."""
-    status = typed("type.matcher.v3.HttpResponseHeaderMatchInput", header_name=":status")
+    """The filter, left out for answers with 200: they lead to no further attempt, and are the most.
+
+    But for those with a provider's own `x-mb-said`, which would ask for one: the filter overwrites it.
+    """
     skip = typed("extensions.filters.common.matcher.action.v3.SkipFilter")
+    feigned = {
+        "input": _answered(names.SAID),
+        "value_match": {"safe_regex": {"google_re2": {}, "regex": ".*"}},
+    }
+    unfeigned: Json = {
+        "matcher_list": {
+            "matchers": [
+                {
+                    "predicate": {"not_matcher": {"single_predicate": feigned}},
+                    "on_match": {"action": {"name": "skip", "typed_config": skip}},
+                }
+            ]
+        }
+    }
     matcher = {
         "matcher_tree": {
-            "input": {"name": "status", "typed_config": status},
-            "exact_match_map": {"map": {"200": {"action": {"name": "skip", "typed_config": skip}}}},
+            "input": _answered(":status"),
+            "exact_match_map": {"map": {"200": {"matcher": unfeigned}}},
         }
     }
     return extension(
@@ -95,6 +111,12 @@ def _unless_good(filter_: Json) -> Json:
         xds_matcher=matcher,
         extension_config=filter_,
     )
+
+
+def _answered(name: str) -> Json:
+    """A header of an answer, as the input of a matcher."""
+    message = "type.matcher.v3.HttpResponseHeaderMatchInput"
+    return {"name": "header", "typed_config": typed(message, header_name=name)}
 
 
 def policy(retry: Retry, chain: Chain) -> Json:
