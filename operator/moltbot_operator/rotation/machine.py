@@ -294,7 +294,8 @@ def _promoted(state: State, view: View) -> Step:
 def _overlap(state: State, view: View) -> Step:
     if state.previous is None:
         return Step(replace(state, phase=Phase.REVOKED))
-    if state.until is not None and view.now < state.until and not state.urgent:
+    gone = view.policy.own and state.previous not in view.facts.stored
+    if state.until is not None and view.now < state.until and not (state.urgent or gone):
         until = f"{state.until:%Y-%m-%d %H:%M:%S} UTC"
         message = f"Version {state.previous} stays valid until {until}, for requests that began with it."
         if (spare := _spare(state, view)) is not None:

@@ -99,6 +99,8 @@ class Policy:
     """The credential is a key of which verifiers must first read the public half."""
     external: bool = False
     """Somebody else makes credentials: a rotation begins with a changed value."""
+    own: bool = False
+    """A version is valid exactly while it is stored (keys made here): whoever takes one away ends it."""
     rotate_at: datetime | None = None
     compromised: str | None = None
     share: float = 0.0

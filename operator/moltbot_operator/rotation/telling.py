@@ -42,7 +42,9 @@ def announcements(before: State, after: State, note: str = "") -> list[Announcem
 def _moved(before: State, after: State) -> list[Announcement]:
     if after.phase is Phase.PREPARED:
         why = "it is compromised" if after.urgent else "it is time"
-        message = f"Version {after.pending} is to replace {before.version or 'nothing'}: {why}."
+        message = f"Version {after.pending} is to be the first."
+        if before.version is not None:
+            message = f"Version {after.pending} is to replace {before.version}: {why}."
         return [Announcement("Normal", "CredentialRotationStarted", message)]
     if after.phase is Phase.PROMOTED:
         message = f"Version {after.version} is the one to use; {after.previous or 'none'} before it."

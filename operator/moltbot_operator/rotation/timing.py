@@ -5,7 +5,7 @@ after each restart, and different for each owner.
 """
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Final
 
@@ -18,6 +18,7 @@ __all__ = [
     "LATE_ANSWER",
     "clamp",
     "ends_of_waits",
+    "moment_of",
     "next_due",
     "pause",
     "put_off",
@@ -49,6 +50,15 @@ BEAT: Final = timedelta(seconds=20)
 
 CLOCK_SLACK: Final = timedelta(minutes=1)
 """How far ahead of what is possible a stored time may be before the clock is taken to have been set back."""
+
+
+def moment_of(text: object) -> datetime | None:
+    """A time as people write it (RFC 3339; UTC where it names no zone); None for what is no time."""
+    try:
+        found = datetime.fromisoformat(text) if isinstance(text, str) else None
+        return found and (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def share_of(uid: str) -> float:

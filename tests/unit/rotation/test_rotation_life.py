@@ -9,7 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rotation_world import CACHED, KEYS, LIFE, START, UID, Fault, World, pass_time, run, set_clock
 
-from moltbot_operator.rotation.state import Facts, Phase, Policy, State
+from moltbot_operator.rotation.actions import Verify
+from moltbot_operator.rotation.machine import View, decide
+from moltbot_operator.rotation.state import Facts, Mounted, Phase, Policy, State
 from moltbot_operator.rotation.timing import LATE, clamp, next_due, share_of, start_of
 
 HOURS = timedelta(hours=1)
@@ -350,3 +352,16 @@ def test_a_key_that_is_published_too_late_or_too_short_is_seen(shorter: str) -> 
     pass_time(world, LIFE)
     ends = frozenset(world._values.values()) if shorter == "settle" else frozenset()
     assert world.unverifiable(LIFE, CACHED, ends) != []
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_key_of_our_own_that_was_taken_away_is_waited_for_no_longer(own: bool) -> None:
+    end = START + HOURS
+    state = State(phase=Phase.OVERLAP, version="v2", previous="v1", until=end, due=START + 72 * HOURS)
+    facts = Facts(stored={"v2": None}, mounted=Mounted("v2"))
+    view = View(facts, Policy(72 * HOURS, HOURS, own=own), START, lambda: "v3")
+    step = decide(state, view)
+    assert step.action == (Verify("v2") if own else None)
+    assert step.again == (None if own else end)
+    kept = replace(view, facts=replace(facts, stored={"v1": None, "v2": None}))
+    assert decide(state, kept).again == end

@@ -1,10 +1,11 @@
 """When a consumer's key is to be replaced, as an annotation of its Secret asks for (pure)."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from moltbot_operator.constants import ANNOTATION_ROTATE_AT
 from moltbot_operator.errors import InvalidInput
 from moltbot_operator.kube.cluster import Manifest
+from moltbot_operator.rotation.timing import moment_of
 
 __all__ = ["asked_for"]
 
@@ -15,13 +16,12 @@ def asked_for(secret: Manifest) -> datetime | None:
     text = (meta.get("annotations") or {}).get(ANNOTATION_ROTATE_AT)
     if text is None:
         return None
-    try:
-        found = datetime.fromisoformat(text)
-        return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
+    found = moment_of(text)
+    if found is None:
         place = f"{meta['namespace']} {meta['name']}"
         raise InvalidInput(
             f"annotation {ANNOTATION_ROTATE_AT} of Secret {meta['namespace']}/{meta['name']} is no time and "
             f"counts as not there: write one as 2026-01-31T08:00:00Z, or take it away by "
             f"kubectl annotate secret -n {place} {ANNOTATION_ROTATE_AT}-"
-        ) from None
+        )
+    return found

@@ -95,6 +95,7 @@ class ConsumerKeys:
         policy = Policy(
             interval=min(rotation.interval for _, rotation in claims.values()),
             overlap=max(rotation.overlap for _, rotation in claims.values()),
+            own=True,
             rotate_at=self._asked_for(place),
             share=share_of("/".join(place)),
         )
