@@ -1,7 +1,8 @@
-"""Rotates a credential kept in a folder, killed (SIGKILL) at each step in turn, and then goes on.
+"""Rotates what is kept in a folder, killed (SIGKILL) at each step in turn, and then goes on.
 
-Run by test_serve_rotation_kills.py: FOLDER ISSUER ADMIN-KEY PROVIDER. A step is a change on the disk or a
-call of the issuer; it is killed right after it. Prints a line of JSON for each step: what the folder holds.
+Run by test_serve_rotation_kills.py: FOLDER ISSUER ADMIN-KEY PROVIDER for a backend's credential, FOLDER alone
+for a consumer's key. A step is a change on the disk or a call of the issuer; it is killed right after it.
+Prints a line of JSON for each step: what the folder holds, and for keys also what it held when it was killed.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ import signal
 import sys
 import time
 import traceback
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from secrets import token_hex
@@ -19,10 +21,12 @@ from secrets import token_hex
 from moltbot_operator.api import parse_manifest
 from moltbot_operator.providers.issuers import Issuers
 from moltbot_operator.rotation.driver import Driver, Surroundings
+from moltbot_operator.rotation.local import OwnKeys
 from moltbot_operator.rotation.opened import OpenedIssuer
 from moltbot_operator.rotation.state import Phase, Policy
 from moltbot_operator.serve.files import Manifests
 from moltbot_operator.serve.rotation.around import FileOrigin, FileReader
+from moltbot_operator.serve.rotation.key_store import KeyFolder
 from moltbot_operator.serve.rotation.store import FolderStore
 
 FIRST = "first-s3cret-of-a-person"
@@ -66,6 +70,45 @@ class Killing:
         return called
 
 
+class WithIssuer:
+    """A backend's credential."""
+
+    def __init__(self, issuer, admin_key, provider):
+        self.spec, self.held = specs(issuer, admin_key, provider)
+        reader = FileReader(lambda: self.held, "default")
+        self.issuer = OpenedIssuer(Issuers(loopback=True, pauses_s=()).open, self.spec, reader, "default")
+        self.origin = FileOrigin(lambda: self.held, "default", self.spec.auth.api_key.secret_ref)
+        self.store = FolderStore
+
+    def found(self, folder):
+        mounted = json.loads((folder / "mounted.json").read_bytes())
+        value = json.loads((folder / f"version-{mounted['value']}.json").read_bytes())["value"]
+        versions = len(list(folder.glob("version-*")))
+        uid = (folder / "uid").read_text()
+        return {"uid": uid, "used": value, "mounted": mounted, "versions": versions}
+
+
+class WithKeys:
+    """A consumer's key."""
+
+    def __init__(self):
+        self.issuer = OwnKeys()
+        self.origin = self
+        self.store = lambda folder: KeyFolder(folder, nobody)
+
+    async def read(self):
+        return None
+
+    def found(self, folder):
+        valid = [each.read_text() for each in folder.glob("key-*")]
+        mounted = json.loads((folder / "mounted.json").read_bytes())
+        return {"used": (folder / "key").read_text(), "valid": valid, "mounted": mounted}
+
+
+async def nobody():
+    pass
+
+
 class Gateways:
     """They use what they are given at once."""
 
@@ -88,23 +131,21 @@ def specs(issuer, admin_key, provider):
     return parse_manifest({**manifest, "spec": spec}).spec, held
 
 
-async def rotate(folder, spec, held, policy, kill_at):
+async def rotate(folder, kind, policy, kill_at):
     """Until nothing is left to do; the clock is set on where there is something to wait for."""
     steps = Steps(kill_at)
     if kill_at >= 0:
         for name in CALLS:
             setattr(os, name, steps.wrap(getattr(os, name)))
-    store = FolderStore(folder)
+    store = kind.store(folder)
     try:
-        await settle(store, spec, held, policy, steps)
+        await settle(store, kind, policy, steps)
     finally:
         store.close()
 
 
-async def settle(store, spec, held, policy, steps):
+async def settle(store, kind, policy, steps):
     ahead = timedelta(0)
-    reader = FileReader(lambda: held, "default")
-    opened = OpenedIssuer(Issuers(loopback=True, pauses_s=()).open, spec, reader, "default")
 
     async def tell(_announcement):
         pass
@@ -112,12 +153,12 @@ async def settle(store, spec, held, policy, steps):
     around = Surroundings(
         uid=store.uid,
         store=store,
-        issuer=Killing(opened, steps),
+        issuer=Killing(kind.issuer, steps),
         gateways=Gateways(),
-        origin=FileOrigin(lambda: held, "default", spec.auth.api_key.secret_ref),
+        origin=kind.origin,
         keys=None,
         clock=lambda: datetime.now(UTC) + ahead,
-        fresh=lambda: token_hex(4),
+        fresh=lambda: f"20260131-080000-{token_hex(2)}",
         tell=tell,
         steady=lambda: timedelta(seconds=time.monotonic()) + ahead,
     )
@@ -133,9 +174,9 @@ async def settle(store, spec, held, policy, steps):
     raise AssertionError(f"not settled: {store.state}")
 
 
-async def begin(folder, spec, held, *policies):
+async def begin(folder, kind, *policies):
     for policy in policies:
-        await rotate(folder, spec, held, policy, -1)
+        await rotate(folder, kind, policy, -1)
 
 
 def child(run, *given):
@@ -158,23 +199,19 @@ def child(run, *given):
 
 
 def main():
-    top, issuer, admin_key, provider = sys.argv[1:]
-    spec, held = specs(issuer, admin_key, provider)
-    plain = Policy(interval=timedelta(hours=72), overlap=timedelta(0))
-    asked = Policy(interval=timedelta(hours=72), overlap=timedelta(0), rotate_at=datetime.now(UTC))
+    top, *issuing = sys.argv[1:]
+    kind = WithIssuer(*issuing) if issuing else WithKeys()
+    wish = Policy(interval=timedelta(hours=72), overlap=timedelta(0), own=not issuing)
     for kill_at in itertools.count():
         folder = Path(top, str(kill_at))
-        child(begin, folder, spec, held, plain, asked)
-        again = Policy(interval=timedelta(hours=72), overlap=timedelta(0), rotate_at=datetime.now(UTC))
-        ended = child(rotate, folder, spec, held, again, kill_at)
+        child(begin, folder, kind, wish, replace(wish, rotate_at=datetime.now(UTC)))
+        again = replace(wish, rotate_at=datetime.now(UTC))
+        ended = child(rotate, folder, kind, again, kill_at)
+        at = {} if issuing else kind.found(folder)
         if not ended:
-            child(rotate, folder, spec, held, again, -1)
+            child(rotate, folder, kind, again, -1)
         names = sorted(each.name for each in folder.iterdir())
-        mounted = json.loads((folder / "mounted.json").read_bytes())
-        versions = [name for name in names if name.startswith("version-")]
-        value = json.loads((folder / f"version-{mounted['value']}.json").read_bytes())["value"]
-        found = {"uid": (folder / "uid").read_text(), "used": value, "mounted": mounted}
-        print(json.dumps({**found, "names": names, "versions": len(versions)}), flush=True)
+        print(json.dumps({**kind.found(folder), "names": names, "at": at}), flush=True)
         if ended:
             return
 

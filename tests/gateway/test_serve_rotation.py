@@ -3,10 +3,7 @@
 import asyncio
 import contextlib
 import json
-import os
 import signal
-import sys
-from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -14,74 +11,9 @@ import yaml
 from gateway_bed import BODY, CHAT, backend, route, rule, secret, until
 from moltbot_issuer import Issuer
 from moltbot_provider import Provider
-
-SERVE = """
-import json
-import sys
-from pathlib import Path
-from moltbot_operator.errors import MoltBotError
-from moltbot_operator.serve import run
-
-folder = Path(sys.argv[1])
-options = {"state": folder / "state", "keys": folder / "keys", "access_log": folder / "log"}
-try:
-    sys.exit(run([folder / "in.yaml"], port=0, metrics_port=0, concurrency=1, **options))
-except MoltBotError as error:
-    sys.exit(json.dumps({"message": str(error)}))
-"""
+from serve_bed import past, settled, started, true
 
 FIRST = "first-s3cret-of-a-person"
-
-
-class Server:
-    """The process, and what it said."""
-
-    def __init__(self, process):
-        self.process = process
-        self.said = []
-        self.url = self.front = ""
-
-    async def listen(self):
-        async for line in self.process.stderr:
-            try:
-                self.said.append(json.loads(line))
-            except ValueError:
-                self.said.append({"message": line.decode()})
-            self.url = self.said[-1].get("base_url", self.url)
-            self.front = self.said[-1].get("metrics", self.front)
-
-    async def credential(self, client):
-        answer = await client.get(self.front.removesuffix("/metrics") + "/status")
-        return answer.json()["credentials"].get("default/a", {})
-
-
-@contextlib.asynccontextmanager
-async def started(folder):
-    variables = {name: value for name, value in os.environ.items() if not name.endswith("RUNTIME_DIR")}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", SERVE, str(folder)),
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-        env={**variables, "TMPDIR": str(folder)},
-    )
-    server = Server(process)
-    listening = asyncio.create_task(server.listen())
-    try:
-        await until(_true(lambda: server.front or process.returncode is not None), 60)
-        assert process.returncode is None, server.said
-        yield server
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-        await listening
-
-
-def _true(holds):
-    async def held():
-        return holds()
-
-    return held
 
 
 def written(folder, issuer, provider, *, key=FIRST, **rotation):
@@ -101,10 +33,6 @@ def written(folder, issuer, provider, *, key=FIRST, **rotation):
     part = folder / "in.part"
     part.write_text(yaml.safe_dump_all(objects))
     part.replace(folder / "in.yaml")
-
-
-def past():
-    return (datetime.now(UTC) - timedelta(seconds=1)).isoformat().replace("+00:00", "Z")
 
 
 class Load:
@@ -131,17 +59,6 @@ async def world(**first):
             issuer.keys.make("person").value = first["value"]
         async with httpx.AsyncClient(timeout=60) as client:
             yield issuer, provider, client
-
-
-async def settled(server, client, version=None):
-    """Wait until a version is in use, another than `version`, and nothing is left to do."""
-
-    async def holds():
-        found = await server.credential(client)
-        return found.get("version") not in {None, version} and found["phase"] == "Idle" and found
-
-    await until(holds, 120)
-    return await holds()
 
 
 async def test_a_credential_is_replaced_under_traffic_and_the_old_one_revoked(tmp_path):
@@ -196,7 +113,7 @@ async def test_killed_at_any_moment_of_a_rotation_the_next_start_goes_on(tmp_pat
         for kill_at in ("CredentialRotationStarted", "CredentialPromoted"):
             written(tmp_path, issuer, provider, rotateAt=past())
             async with started(tmp_path) as server:
-                reached = _true(
+                reached = true(
                     lambda at=kill_at, server=server: any(s.get("reason") == at for s in server.said)
                 )
                 await until(reached, 60)

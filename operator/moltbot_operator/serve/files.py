@@ -4,6 +4,7 @@ import base64
 import binascii
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -25,14 +26,35 @@ from moltbot_operator.api import (
 )
 from moltbot_operator.compile import BackendRef, BackendSource, ConsumerSource, Files, Problem, RouteSources
 from moltbot_operator.compile.credentials import MANAGED_KEY, managed_secret, secret_ref
+from moltbot_operator.constants import ANNOTATION_ROTATE_AT
 from moltbot_operator.errors import InvalidInput
 from moltbot_operator.inputs import read_text
 from moltbot_operator.positions import only_yaml_errors, place, syntax
 from moltbot_operator.serve.watch import expand
 
-__all__ = ["DataKind", "Manifests", "read"]
+__all__ = ["DataKind", "KeySecret", "Manifests", "Rotated", "read"]
 
 DataKind = Literal["Secret", "ConfigMap"]
+
+
+@dataclass(frozen=True)
+class KeySecret:
+    """A Secret with keys of consumers, by namespace and name."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def place(self) -> tuple[DataKind, str, str]:
+        """Where `Manifests.data` has it."""
+        return "Secret", self.namespace, self.name
+
+
+Rotated = BackendRef | KeySecret
+"""Whose credential or key is replaced here."""
 
 _NAMESPACE: Final = "default"
 _DATA_KINDS: Final[tuple[DataKind, ...]] = ("Secret", "ConfigMap")
@@ -46,18 +68,28 @@ class Manifests:
     backends: dict[BackendRef, ModelBackend] = field(default_factory=dict)
     data: dict[tuple[DataKind, str, str], dict[str, bytes]] = field(default_factory=dict)
     """Values of Secrets and ConfigMaps, by kind, namespace and name."""
-    rotated: set[BackendRef] = field(default_factory=set)
-    """Backends whose credential a rotation has taken over: what they are sent is in a Secret of its own."""
+    rotate_at: dict[KeySecret, datetime] = field(default_factory=dict)
+    """When a Secret's annotation asks for another key."""
+    rotated: set[Rotated] = field(default_factory=set)
+    """Backends whose credential a rotation has taken over (what they are sent is in a Secret of its own), and
+    Secrets whose keys are made here."""
+    given: dict[KeySecret, dict[str, bytes]] = field(default_factory=dict)
+    """What the files themselves have in Secrets whose keys are made here."""
 
-    def rotating(self, route: str | None) -> set[BackendRef]:
-        """Backends of the route whose credential is to be rotated here."""
+    def rotating(self, route: str | None) -> set[Rotated]:
+        """Backends of the route, and Secrets of its consumers, whose credential is to be rotated here."""
         namespace, chosen = self.chosen(route)
         names = {name for rule in chosen.spec.rules for name in rule.backends}
         used = {BackendRef.parse(name, namespace) for name in names}
-        return {
+        found: set[Rotated] = {
             ref
             for ref in used & self.backends.keys()
             if (spec := self.backends[ref].spec).rotation is not None and not unsupported_backend(spec)
+        }
+        return found | {
+            KeySecret(namespace, key.secret_ref.name)
+            for consumer in chosen.spec.consumers
+            if (key := consumer.auth.api_key) is not None and key.rotation is not None
         }
 
     def chosen(self, name: str | None) -> tuple[str, MoltBotRoute]:
@@ -99,20 +131,6 @@ class Manifests:
             },
             files=files,
         )
-
-    def require_served(self, route: str | None) -> None:
-        """InvalidInput where the route asks for what only a cluster does."""
-        namespace, chosen = self.chosen(route)
-        rotated = [
-            f"consumers[{each.name}].auth.apiKey.rotation"
-            for each in chosen.spec.consumers
-            if each.auth.api_key is not None and each.auth.api_key.rotation is not None
-        ]
-        if rotated:
-            raise InvalidInput(
-                f"MoltBotRoute {namespace}/{chosen.metadata.name}: not supported yet on one machine: "
-                f"{', '.join(rotated)}; remove these fields"
-            )
 
     def make_keys(self, folder: Path) -> dict[BackendRef, Path]:
         """Take in the managed signing keys, which are kept in `folder`; the file with each one's JWKS."""
@@ -168,7 +186,9 @@ class Manifests:
 
     def _consumer_problem(self, namespace: str, consumer: Consumer) -> Problem | None:
         if consumer.auth.api_key is not None:
-            return self._missing_secret(namespace, consumer.auth.api_key.secret_ref.name)
+            name = consumer.auth.api_key.secret_ref.name
+            made_here = KeySecret(namespace, name) in self.rotated
+            return None if made_here else self._missing_secret(namespace, name)
         if consumer.auth.jwt is None or (ref := consumer.auth.jwt.jwks.config_map_ref) is None:
             return None
         at = f"ConfigMap {namespace}/{ref.name}"
@@ -284,6 +304,26 @@ def _read_data(found: Manifests, source: str, document: dict[str, Any]) -> None:
                     f"{at}: data.{key}: this is no base64: use stringData for plain text"
                 ) from error
     found.data[kind, namespace, name] = values
+    asked = _annotation(metadata, ANNOTATION_ROTATE_AT) if kind == "Secret" else None
+    if asked is not None:
+        found.rotate_at[KeySecret(namespace, name)] = _moment(asked, at)
+
+
+def _annotation(metadata: Mapping[str, Any], name: str) -> Any:
+    annotations = metadata.get("annotations")
+    return annotations.get(name) if isinstance(annotations, dict) else None
+
+
+def _moment(text: Any, at: str) -> datetime:
+    from moltbot_operator.rotation.timing import moment_of  # noqa: PLC0415 - few need it
+
+    found = moment_of(text)
+    if found is None:
+        raise InvalidInput(
+            f"{at}: metadata.annotations.{ANNOTATION_ROTATE_AT}: this is no time: write one as "
+            "2026-01-31T08:00:00Z, or remove it"
+        )
+    return found
 
 
 def _strings(document: dict[str, Any], name: str, at: str) -> dict[str, str]:

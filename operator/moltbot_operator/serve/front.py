@@ -4,8 +4,8 @@
 `GET /metrics`  the active revision's, as a gateway pod and a worker have them, and the server's own
 `GET /healthz`  200 while it serves
 `GET /status`   JSON: route, revision, files, address, why changed files are not served (`failure`), and
-                how the rotation of each credential stands (`credentials`), and the worker, if a rule asks
-                for one: `ready`, `message`, and how often it ended by itself (`ends`)
+                how rotations stand (`credentials` by backend, `consumerKeys` by Secret), and the worker, if
+                a rule asks for one: `ready`, `message`, and how often it ended by itself (`ends`)
 ==============  ==========================================================================================
 
 =====================================  ========  ========================================================
@@ -14,6 +14,7 @@
 `moltbot_serve_worker_ends_total`      -         how often the active revision's worker ended by itself
 `moltbot_serve_draining_revisions`     -         old revisions that still have requests
 `moltbot_credential_*`, `_rotation_*`  backend   as the operator's; see docs/rotation.md
+`moltbot_consumer_key_*`               secret    the same
 =====================================  ========  ========================================================
 """
 
@@ -128,9 +129,9 @@ def _own(server: Server) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _rotations(server: Server) -> dict[str, object]:
-    known = {} if server.rotations is None else server.rotations.all
-    return {str(ref): shown(each) for ref, each in sorted(known.items())}
+def _rotations(server: Server, kind: str) -> dict[str, object]:
+    known = [] if server.rotations is None else server.rotations.all
+    return {each.subject.name: shown(each) for each in known if each.subject.kind == kind}
 
 
 def _status(server: Server) -> dict[str, object]:
@@ -142,7 +143,8 @@ def _status(server: Server) -> dict[str, object]:
         "files": [str(path.absolute()) for path in server.options.files],
         "failure": server.failure,
         "draining": server.draining,
-        "credentials": _rotations(server),
+        "credentials": _rotations(server, "backend"),
+        "consumerKeys": _rotations(server, "secret"),
     }
 
 

@@ -36,7 +36,6 @@ async def gateway(
     """
     with tempfile.TemporaryDirectory(prefix="moltbot-") as name, held_ports(address, port) as ports:
         folder = Path(name)
-        manifests.require_served(route)
         jwks = manifests.make_keys(keys or default_folder())
         compiled = compile_route(
             manifests.sources(route, endpoints or {}, files_in(folder, address, ports, access_log))

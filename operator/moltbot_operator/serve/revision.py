@@ -74,7 +74,6 @@ class Revision:
 
 def wanted(manifests: Manifests, options: Options) -> Wanted:
     """InvalidInput for what can't be served, CompileError for what can't be compiled."""
-    manifests.require_served(options.route)
     jwks = manifests.make_keys(options.keys or default_folder())
     sources = manifests.sources(options.route, options.endpoints, Files(loopback=True))
     compiled = compile_route(sources)

@@ -20,11 +20,10 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeGuard
 
-from moltbot_operator.compile import BackendRef, Mount
-from moltbot_operator.compile.credentials import rotated_secret
+from moltbot_operator.compile import Mount
 from moltbot_operator.errors import Interrupted, InvalidInput, MoltBotError
 from moltbot_operator.serve.decision import Change, decide
-from moltbot_operator.serve.files import Manifests, read
+from moltbot_operator.serve.files import Manifests, Rotated, read
 from moltbot_operator.serve.keys import default_folder
 from moltbot_operator.serve.layout import write_mounts
 from moltbot_operator.serve.options import Options
@@ -85,9 +84,9 @@ class Server:
         self._leaving: dict[asyncio.Task[None], tuple[Revision, threading.Event]] = {}
         self._settled = asyncio.Lock()
         """Held while a revision is being made: it may have begun with credentials that are older by now."""
-        self._served_rotated: set[BackendRef] = set()
+        self._served_rotated: set[Rotated] = set()
         self.rotations: Rotations | None = None
-        """None until a backend's credential is rotated."""
+        """None until a credential or a consumer's key is rotated."""
         self._asked = asyncio.Event()
         self._interrupted = 0
         """Times in a row that a new revision was killed or too slow."""
@@ -203,22 +202,17 @@ class Server:
         if self.rotations is not None:
             self.rotations.serve(asked.manifests, asked.sources, asked.manifests.rotating(self.options.route))
 
-    async def _credential_changed(self, ref: BackendRef) -> None:
-        """Give every revision the credential as it is stored; the first one makes a revision of its own."""
+    async def _credential_changed(self, ref: Rotated) -> None:
+        """Give every revision what is stored; a backend's first one makes a revision of its own."""
         if self.rotations is None:
             return
         async with self._settled:
-            manifests = Manifests()
-            self.rotations.fill(manifests, {ref})
+            manifests = self.rotations.current(ref)
             if ref not in manifests.rotated:
                 return
             for revision in (self.active, *(each for each, _ in self._leaving.values())):
-                mine = tuple(
-                    mount
-                    for mount in revision.gateway.compiled.mounts
-                    if mount.purpose == "credential"
-                    and (mount.namespace, mount.name) == (ref.namespace, rotated_secret(ref.name))
-                )
+                mounts = revision.gateway.compiled.mounts
+                mine = tuple(mount for mount in mounts if self.rotations.gives(ref, mount))
                 if mine and revision.gateway.folder.exists():
                     write_mounts(revision.gateway.folder, mine, manifests)
         if ref not in self._served_rotated:

@@ -149,8 +149,8 @@ def screen(server: Server, now: Figures, before: Figures, elapsed: float, said: 
     parts: list[RenderableType] = [head, line, table]
     if (worker := server.active.gateway.worker) is not None:
         parts.append(worker_line(now.worker, before.worker, worker.ends, elapsed))
-    rotations = {} if server.rotations is None else server.rotations.all
-    parts += [_rotation(str(ref), each.store.state) for ref, each in sorted(rotations.items())]
+    rotations = [] if server.rotations is None else server.rotations.all
+    parts += [_rotation(each.subject.label, each.store.state) for each in rotations]
     if server.failure is not None:
         parts.append(Text(f"not taken over: {server.failure}", "red"))
     parts += [Text(each, "dim", no_wrap=False) for each in said[-5:]]
@@ -189,9 +189,9 @@ def worker_line(now: "Working | None", before: "Working | None", ends: int, elap
     return text
 
 
-def _rotation(backend: str, state: "State") -> Text:
+def _rotation(label: str, state: "State") -> Text:
     due = "" if state.due is None else f", next {state.due:%Y-%m-%d %H:%M} UTC"
-    text = Text(f"credential of {backend}: {state.version or 'none yet'}, {state.phase}{due}")
+    text = Text(f"{label}: {state.version or 'none yet'}, {state.phase}{due}")
     if state.message:
         text.append(f"  {state.message}", "yellow" if state.attempts else "dim")
     return text

@@ -1,13 +1,14 @@
 """What `moltbot serve` reads, and what it says about what it can't use."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 import yaml
 
 from moltbot_operator.compile import Files
 from moltbot_operator.errors import InvalidInput
-from moltbot_operator.serve.files import read
+from moltbot_operator.serve.files import KeySecret, read
 
 API = "moltbot.io/v1alpha1"
 
@@ -52,6 +53,11 @@ def sources(manifests, route=None, **endpoints):
 def problem(manifests, name="default/a"):
     found = {str(ref): each.problem for ref, each in sources(manifests).backends.items()}
     return None if found[name] is None else found[name].reason
+
+
+def consumer_problem(manifests, name="web"):
+    found = sources(manifests).consumers[name].problem
+    return None if found is None else found.reason
 
 
 def test_objects_of_several_files(tmp_path):
@@ -143,11 +149,27 @@ def rotated_keys():
     return {"name": "web", "auth": {"apiKey": key}, "backends": ["a"]}
 
 
-def test_what_is_not_supported_yet(given):
+def test_the_secret_of_a_key_that_is_made_here_may_be_missing(given):
     manifests = given(route(consumers=[rotated_keys()]), backend("a"))
-    with pytest.raises(InvalidInput, match="not supported yet on one machine"):
-        manifests.require_served(None)
-    assert sources(manifests).spec.consumers, "a cluster takes it, so it can be checked"
+    assert consumer_problem(manifests) == "SecretNotFound"
+    place = KeySecret("default", "web-keys")
+    assert manifests.rotating(None) == {place}
+    manifests.rotated.add(place)
+    assert consumer_problem(manifests) is None
+
+
+def test_when_a_key_is_to_be_replaced(given):
+    asking = {"annotations": {"moltbot.io/rotate-at": "2026-01-31T10:00:00+02:00"}}
+    manifests = given(route(), secret(metadata={"name": "web-keys", **asking}))
+    assert manifests.rotate_at == {KeySecret("default", "web-keys"): datetime(2026, 1, 31, 8, tzinfo=UTC)}
+
+
+@pytest.mark.parametrize("text", ["soon", "", 2026, ["2026-01-31T08:00:00Z"]])
+def test_what_is_no_time(given, text):
+    asking = {"annotations": {"moltbot.io/rotate-at": text}}
+    expected = r"Secret default/web-keys: metadata.annotations.moltbot.io/rotate-at: this is no time: write"
+    with pytest.raises(InvalidInput, match=expected):
+        given(route(), secret(metadata={"name": "web-keys", **asking}))
 
 
 def test_a_rotated_credential_begins_with_the_one_in_the_files_or_is_issued(given):

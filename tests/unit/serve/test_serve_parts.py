@@ -12,12 +12,14 @@ import pytest
 from free_ports import free_port
 from rich.console import Console
 
-from moltbot_operator.compile import CompiledRoute
+from moltbot_operator.compile import BackendRef, CompiledRoute
 from moltbot_operator.errors import InvalidInput
 from moltbot_operator.rotation.state import Phase, State
 from moltbot_operator.serve.decision import Change, Identity, decide
 from moltbot_operator.serve.notify import notify
 from moltbot_operator.serve.ports import LOOPBACK, bound, bound_or_free, held_port, held_ports
+from moltbot_operator.serve.rotation.backends import BackendCredential
+from moltbot_operator.serve.rotation.task import Rotation
 from moltbot_operator.serve.steer import listening, steer
 from moltbot_operator.serve.view import figures, screen, worker_line
 from moltbot_operator.serve.watch import expand, signature
@@ -131,6 +133,7 @@ OVERLAP = State(
 
 def test_the_view_shows_rates_latency_circuit_credential_and_why_files_are_not_served():
     compiled = CompiledRoute("abc", SimpleNamespace(namespace="default", route="r"), {}, (), (), (), ())
+    subject = BackendCredential(BackendRef("default", "a"))
     server = SimpleNamespace(
         active=SimpleNamespace(
             gateway=SimpleNamespace(compiled=compiled, worker=SimpleNamespace(ends=2)),
@@ -140,7 +143,7 @@ def test_the_view_shows_rates_latency_circuit_credential_and_why_files_are_not_s
         url="http://127.0.0.1:8080",
         draining=1,
         failure="in.yaml: line 3 column 1: wrong",
-        rotations=SimpleNamespace(all={"default/a": SimpleNamespace(store=SimpleNamespace(state=OVERLAP))}),
+        rotations=SimpleNamespace(all=[Rotation(subject, SimpleNamespace(state=OVERLAP), None)]),
     )
     now, before = figures(SCRAPE), figures("")
     console = Console(file=io.StringIO(), width=160)

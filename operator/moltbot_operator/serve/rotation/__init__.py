@@ -2,7 +2,11 @@
 
 ===========  ==================================================================
 `store`      state and versions of one backend's credential, on disk
+`key_store`  the same for keys of consumers, for clients to read
 `around`     what the files say, what running revisions use, the published keys
-`rotations`  a task for each backend whose credential is rotated
+`task`       one rotation: whose, what is asked of it, and its task
+`backends`   a backend's credential
+`consumers`  keys of consumers
+`rotations`  all of a server
 ===========  ==================================================================
 """

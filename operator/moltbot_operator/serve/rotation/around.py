@@ -3,8 +3,9 @@
 import asyncio
 import hmac
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 
@@ -19,7 +20,16 @@ from moltbot_operator.serve.revision import Revision, evidence_of
 from moltbot_operator.serve.rotation.store import FolderStore
 from moltbot_operator.serve.state import write_whole
 
-__all__ = ["FileOrigin", "FileReader", "KeyFile", "RevisionGateways"]
+__all__ = [
+    "BackendGateways",
+    "ConsumerGateways",
+    "FileOrigin",
+    "FileReader",
+    "KeyFile",
+    "RevisionGateways",
+    "Served",
+    "usable",
+]
 
 Served = Callable[[], Manifests]
 """The files as they are served now."""
@@ -62,14 +72,25 @@ class FileOrigin:
         if self._ref is None:
             return None
         found = self._served().data.get(("Secret", self._namespace, self._ref.name), {}).get(self._ref.key)
-        text = (found or b"").decode(errors="replace").rstrip("\r\n")
-        if not text.startswith("-----BEGIN") and not (text.isascii() and text.isprintable()):
-            return None
-        return Credential("", "", text) if text else None
+        return usable(found)
+
+
+def usable(value: bytes | None) -> Credential | None:
+    """A person's, without the newline at its end; None where it is none that can be used."""
+    text = (value or b"").decode(errors="replace").rstrip("\r\n")
+    if not text.startswith("-----BEGIN") and not (text.isascii() and text.isprintable()):
+        return None
+    return Credential("", "", text) if text else None
+
+
+Question = Literal["holds", "uses", "uses only"]
+
+Lacks = Callable[[dict[str, Any], str, Question], bool]
+"""Whether an agent's evidence shows that what has this fingerprint is lacking; see moltbot_agent.evidence."""
 
 
 class RevisionGateways:
-    """Implements the rotation's `Gateways`: the evidence of all revisions that run here."""
+    """All revisions that run here, which are asked for evidence."""
 
     def __init__(
         self, active: Callable[[], Revision], leaving: Callable[[], Iterable[Revision]], settled: asyncio.Lock
@@ -78,15 +99,8 @@ class RevisionGateways:
         self._active = active
         self._leaving = leaving
         self._settled = settled
-        self.ref = BackendRef("", "")
 
-    def of(self, ref: BackendRef) -> "RevisionGateways":
-        """The same for one backend."""
-        made = RevisionGateways(self._active, self._leaving, self._settled)
-        made.ref = ref
-        return made
-
-    async def ask(self, value: str, question: Literal["holds", "uses", "uses only"], *, urgent: bool) -> str:
+    async def ask(self, value: str, question: Question, lacks: Lacks, *, urgent: bool) -> str:
         """See `moltbot_operator.rotation.driver.Gateways`; one that is leaving gets no new requests."""
         async with self._settled:
             asked = [self._active()]
@@ -94,24 +108,59 @@ class RevisionGateways:
                 asked += self._leaving()
             for revision in asked:
                 if not revision.gateway.ended.done():
-                    said = await asyncio.to_thread(self._ask, revision, value, question)
+                    said = await asyncio.to_thread(_ask, revision, value, question, lacks)
                     if said:
                         return said
         return ""
 
-    def _ask(self, revision: Revision, value: str, question: str) -> str:
-        name = f"revision {revision.identity.revision}"
-        try:
-            found = evidence_of(revision.gateway)
-        except EnvoyRejected as error:
-            return f"{name}: {error}"
-        wanted = fingerprint(revision.gateway.evidence_token.encode(), value.rstrip("\r\n"))
+
+def _ask(revision: Revision, value: str, question: Question, lacks: Lacks) -> str:
+    name = f"revision {revision.identity.revision}"
+    try:
+        found = evidence_of(revision.gateway)
+    except EnvoyRejected as error:
+        return f"{name}: {error}"
+    wanted = fingerprint(revision.gateway.evidence_token.encode(), value.rstrip("\r\n"))
+    if not lacks(found, wanted, question):
+        return ""
+    return f"{name} does not {'have' if question == 'holds' else 'use'} it yet"
+
+
+@dataclass(frozen=True)
+class BackendGateways:
+    """Implements the rotation's `Gateways` for a backend's credential."""
+
+    revisions: RevisionGateways
+    ref: BackendRef
+
+    async def ask(self, value: str, question: Question, *, urgent: bool) -> str:
+        """See `moltbot_operator.rotation.driver.Gateways`."""
+        return await self.revisions.ask(value, question, self._lacks, urgent=urgent)
+
+    def _lacks(self, found: dict[str, Any], wanted: str, question: Question) -> bool:
         for each in found["credentials"]:
             used = hmac.compare_digest(each["fingerprint"] or "", wanted)
-            if each["backend"] != str(self.ref) or used or (question == "holds" and wanted in each["held"]):
-                continue
-            return f"{name} does not {'have' if question == 'holds' else 'use'} it yet"
-        return ""
+            has = used or (question == "holds" and wanted in each["held"])
+            if each["backend"] == str(self.ref) and not has:
+                return True
+        return False
+
+
+@dataclass(frozen=True)
+class ConsumerGateways:
+    """Implements the rotation's `Gateways` for these consumers' key: who holds it takes it from clients."""
+
+    revisions: RevisionGateways
+    consumers: frozenset[str]
+
+    async def ask(self, value: str, question: Question, *, urgent: bool) -> str:
+        """See `moltbot_operator.rotation.driver.Gateways`."""
+        return await self.revisions.ask(value, question, self._lacks, urgent=urgent)
+
+    def _lacks(self, found: dict[str, Any], wanted: str, question: Question) -> bool:  # noqa: ARG002
+        return any(
+            each["consumer"] in self.consumers and wanted not in each["held"] for each in found["consumers"]
+        )
 
 
 class KeyFile:

@@ -123,10 +123,7 @@ class FolderStore:
 
     async def drop(self, version: str) -> None:
         """Delete its file."""
-        try:
-            (self.folder / f"{_VERSION}{version}.json").unlink(missing_ok=True)
-        except OSError as error:
-            raise self._unusable(error) from error
+        self._remove(f"{_VERSION}{version}.json")
 
     async def mounted(self) -> Mounted:
         """What gateways were given last, if it is still stored."""
@@ -151,6 +148,16 @@ class FolderStore:
         return Credential(
             found["id"], found["tag"], found["value"], found["kept"], end and datetime.fromisoformat(end)
         )
+
+    def touched(self) -> bool:
+        """Whether somebody else changed what is stored; nobody is to do that here."""
+        return False
+
+    def _remove(self, name: str) -> None:
+        try:
+            (self.folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise self._unusable(error) from error
 
     def _uid(self) -> str:
         known = self.folder / "uid"
