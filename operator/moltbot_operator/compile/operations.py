@@ -14,10 +14,12 @@ __all__ = [
     "JOB",
     "MODEL",
     "MODELS",
+    "MOST_CALLED",
     "OPERATION",
     "REWRITE",
     "SPOKEN",
     "rewritten",
+    "with_query",
 ]
 
 _KNOWN: Final = (
@@ -80,14 +82,22 @@ SPOKEN: Final = {
 }
 """By API all of a path with its query, of the operation that is translated."""
 
-JOB: Final = r"(?:/.*)?/v1/jobs/[^/]+"
+JOB: Final = r"(?:/[^?]*)?/v1/jobs/[^/?]+"
 """All of a path without its query that asks for one job."""
 
-MODEL: Final = r".*?/v1/models/.+|(?:/.*)?/models/[^/]+"
+MODEL: Final = r"[^?]*?/v1/models/[^?]+|(?:/[^?]*)?/models/[^/?]+"
 """All of a path without its query that asks for one model."""
 
-MODELS: Final = r"(?:/.*)?/models/?"
+MODELS: Final = r"(?:/[^?]*)?/models/?"
 """All of a path without its query that lists models."""
+
+MOST_CALLED: Final = "/v1/chat/completions"
+"""The path that most requests have, word for word: for it alone shortcuts are taken."""
+
+
+def with_query(path: str) -> str:
+    """Expression for all of a path, with a query or without, from one for all of a path without its query."""
+    return rf"(?:{path})(?:\?.*)?"
 
 
 def rewritten(prefix: str) -> str:

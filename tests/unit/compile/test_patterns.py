@@ -3,7 +3,15 @@ import re
 import pytest
 
 from moltbot_operator.api import Match
-from moltbot_operator.compile.operations import IS_OPERATION, MODELS, REWRITE, rewritten
+from moltbot_operator.compile.operations import (
+    IS_OPERATION,
+    JOB,
+    MODEL,
+    MODELS,
+    REWRITE,
+    rewritten,
+    with_query,
+)
 from moltbot_operator.compile.patterns import PathCondition, condition, models_pattern, quote
 from moltbot_operator.compile.re2 import fault
 
@@ -95,3 +103,23 @@ def test_lists_of_models():
 
 def test_a_prefix_with_a_backslash_stays_itself():
     assert re.sub(REWRITE, rewritten("/a\\1"), "/v1/x") == "/a\\1/x"
+
+
+@pytest.mark.parametrize("expression", [JOB, MODEL, MODELS])
+@pytest.mark.parametrize("query", ["", "?", "?limit=2", "?x=/v1/models/a", "?/models", "?a?b=/v1/jobs/1"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/models",
+        "/models/",
+        "/a/models/b",
+        "/v1/models/a/b",
+        "/v1/jobs/1",
+        "/a/v1/jobs/1",
+        "/v1/chat",
+        "/",
+    ],
+)
+def test_a_query_changes_nothing_of_what_a_path_is(expression, query, path):
+    """The route table is asked by the whole path, and what explains it by the path alone."""
+    assert bool(re.fullmatch(with_query(expression), path + query)) is bool(re.fullmatch(expression, path))

@@ -50,12 +50,17 @@ def lists(result):
     """Route lists of the public listener: of stored objects (None without), and of the others."""
     public = next(each for each in result.envoy["static_resources"]["listeners"] if each["name"] == "public")
     matcher = next(each["matcher"] for each in walk(public) if "matcher" in each)
-    fork = matcher["on_no_match"].get("matcher")
-    if fork is None:
-        return None, matcher["on_no_match"]["action"]["typed_config"]["routes"]
-    (stored,) = fork["matcher_list"]["matchers"]
+    entrance = matcher["on_no_match"]["matcher"]
+    (others,) = entrance["matcher_list"]["matchers"]
+    before = others["on_match"]["matcher"]["matcher_list"]["matchers"]
+    stored = [
+        each["on_match"]
+        for each in before
+        if any(found.get("regex") == IS_STORED for found in walk(each["predicate"]))
+    ]
     return tuple(
-        each["action"]["typed_config"]["routes"] for each in (stored["on_match"], fork["on_no_match"])
+        each["action"]["typed_config"]["routes"] if each else None
+        for each in (next(iter(stored), None), entrance["on_no_match"])
     )
 
 

@@ -16,10 +16,9 @@ from moltbot_operator.compile.envoy.replies import inner_replies, public_replies
 from moltbot_operator.compile.envoy.retry import limits
 from moltbot_operator.compile.envoy.routes import (
     drill_map,
-    entry_routes,
+    entrance,
     exact_map,
     final_routes,
-    stored_routes,
 )
 from moltbot_operator.compile.envoy.script import script, tasks, writes_model
 from moltbot_operator.compile.envoy.shown import shown_certificate
@@ -151,12 +150,7 @@ def probe_listener(gateway: Gateway, chains: dict[str, Chained], drilled: dict[s
 
 
 def _matcher(gateway: Gateway, chains: dict[str, Chained]) -> Json:
-    return exact_map(
-        names.ROUTE,
-        final_routes(gateway, chains),
-        entry_routes(gateway, chains),
-        stored_routes(gateway, chains),
-    )
+    return exact_map(names.ROUTE, final_routes(gateway, chains), entrance(gateway, chains))
 
 
 def _entrance(

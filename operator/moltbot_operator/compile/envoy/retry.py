@@ -130,7 +130,8 @@ def policy(retry: Retry, chain: Chain) -> Json:
     made: Json = {
         "retry_on": ",".join([*conditions, "retriable-headers"]),
         "num_retries": chain.attempts - 1,
-        "retriable_headers": [regex(names.SAID, each) for each in _expressions(on, longest)],
+        # one expression: each is looked for in every answer
+        "retriable_headers": [regex(names.SAID, "|".join(_expressions(on, longest)))],
         "retry_back_off": {"base_interval": seconds(retry.base), "max_interval": seconds(retry.maximum)},
         **times,
     }

@@ -3,8 +3,9 @@
 ::
 
     header x-mb-route (only the script sets it) ── exact map ──> final route of a choice, or a list of models
-        └─ absent ──> entry routes, in order: no operation, list of models, then each rule's matches (for
-                      operations on stored objects, each rule with the one backend that keeps them):
+        └─ absent ──> what no rule decides: methods, no operation, models, jobs
+                      then each rule's matches, in order (for operations on stored objects, each rule with the
+                      one backend that keeps them):
                         scan    the rule asks for a model: the script reads the body, the table is asked again
                         draw    the script chooses, the table is asked again
                         final   nothing to choose: straight to the backend
@@ -14,7 +15,7 @@ A request for one of 1,000 drawn rules thus costs the walk along the entry route
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from moltbot_operator.compile import answers, operations
@@ -28,38 +29,71 @@ from moltbot_operator.compile.envoy.proto import Json, exact, header, regex, sec
 from moltbot_operator.compile.envoy.retry import policy, silence
 from moltbot_operator.compile.envoy.script import acts, draw, learns, scans, served, show
 from moltbot_operator.compile.envoy.usage import reads_events
-from moltbot_operator.compile.envoy.worker import hop_action, hop_headers, job_routes
+from moltbot_operator.compile.envoy.worker import JOB_METHODS, hop_action, hop_headers, job_routes
 from moltbot_operator.compile.ir import Gateway, PlannedRule
 from moltbot_operator.compile.patterns import PathCondition, RequestCondition
 
-__all__ = ["answer", "drill_map", "entry_routes", "exact_map", "final_routes", "stored_routes"]
+__all__ = ["answer", "drill_map", "entrance", "exact_map", "final_routes"]
 
 
-def exact_map(
-    name: str,
-    routes: Mapping[str, Json | list[Json]],
-    otherwise: list[Json],
-    stored: list[Json] | None = None,
-) -> Json:
-    """A matcher: the route with the header's value as its key, or the first of `otherwise` that matches.
+def exact_map(name: str, routes: Mapping[str, Json | list[Json]], otherwise: list[Json] | Json) -> Json:
+    """A matcher: the route with the header's value as its key.
 
-    Operations on stored objects go to the first of `stored`, where it is given.
+    Without one, the first of the routes `otherwise` that matches, or what the matcher `otherwise` finds.
     """
-    tree: Json = _by_value(name, routes) if routes else {}
-    if stored is None:
-        return {**tree, "on_no_match": _first_of(otherwise)}
-    path = typed("type.matcher.v3.HttpRequestHeaderMatchInput", header_name=":path")
-    is_stored = {
-        "input": {"name": "path", "typed_config": path},
-        "value_match": {"safe_regex": {"google_re2": {}, "regex": operations.IS_STORED}},
+    rest = _first_of(otherwise) if isinstance(otherwise, list) else {"matcher": otherwise}
+    return {**(_by_value(name, routes) if routes else {}), "on_no_match": rest}
+
+
+def entrance(gateway: Gateway, chains: dict[str, Chained]) -> Json:
+    """A matcher: where a request goes that the script has not seen.
+
+    What no rule decides comes first. One comparison tells that it does not concern a request of the operation
+    that is called most.
+    """
+    if gateway.closed:
+        return {"on_no_match": _first_of([answer({"prefix": "/"}, answers.closed())])}
+    rules = _first_of(_entry_routes(gateway, gateway.rules, chains))
+    common = {
+        "and_matcher": {
+            "predicate": [_is(":path", exact=operations.MOST_CALLED), _is(":method", exact="POST")]
+        }
     }
-    fork = {
-        "matcher_list": {
-            "matchers": [{"predicate": {"single_predicate": is_stored}, "on_match": _first_of(stored)}]
-        },
-        "on_no_match": _first_of(otherwise),
-    }
-    return {**tree, "on_no_match": {"matcher": fork}}
+    before = {"matcher_list": {"matchers": _before_rules(gateway, chains)}}
+    others = {"predicate": {"not_matcher": common}, "on_match": {"matcher": before}}
+    return {"matcher_list": {"matchers": [others]}, "on_no_match": rules}
+
+
+def _before_rules(gateway: Gateway, chains: dict[str, Chained]) -> list[Json]:
+    """Items of a matcher's list; where none holds, the rules are asked.
+
+    The routes of an item take every request for which its predicate holds: there is no way back from them.
+    """
+
+    def asked(methods: Iterable[str], path: str) -> Json:
+        predicates = [_is(":method", regex="|".join(methods)), _is(":path", regex=path)]
+        return {"and_matcher": {"predicate": predicates}}
+
+    no_operation = {"not_matcher": _is(":path", regex=operations.IS_OPERATION)}
+    items = [
+        (_is(":method", regex="|".join(_NO_METHODS)), [_no_method()]),
+        (no_operation, [answer({"prefix": "/"}, answers.no_operation())]),
+        (asked(_READING, operations.with_query(operations.MODELS)), _models(gateway)),
+        (asked(_READING, operations.with_query(operations.MODEL)), _model(gateway)),
+    ]
+    if jobs := job_routes(gateway):
+        items.append((asked(JOB_METHODS, operations.with_query(operations.JOB)), jobs))
+    if any(rule.kept for rule in gateway.rules):
+        kept = [rule.kept or rule for rule in gateway.rules]
+        items.append((_is(":path", regex=operations.IS_STORED), _entry_routes(gateway, kept, chains)))
+    return [{"predicate": predicate, "on_match": _first_of(routes)} for predicate, routes in items]
+
+
+def _is(name: str, *, exact: str | None = None, regex: str | None = None) -> Json:
+    """A matcher's predicate: what a request's header is, all of it."""
+    read = typed("type.matcher.v3.HttpRequestHeaderMatchInput", header_name=name)
+    value: Json = {"exact": exact} if regex is None else {"safe_regex": {"google_re2": {}, "regex": regex}}
+    return {"single_predicate": {"input": {"name": "header", "typed_config": read}, "value_match": value}}
 
 
 def _by_value(name: str, routes: Mapping[str, Json | list[Json]]) -> Json:
@@ -125,28 +159,9 @@ def _match(condition: RequestCondition, *more: Json) -> Json:
     return {**how, **({"headers": [*headers, *more]} if headers or more else {})}
 
 
-def stored_routes(gateway: Gateway, chains: dict[str, Chained]) -> list[Json] | None:
-    """As entry_routes, for operations on stored objects; None if they need nothing of their own."""
-    if gateway.closed or not any(rule.kept for rule in gateway.rules):
-        return None
-    return _entry_routes(gateway, [rule.kept or rule for rule in gateway.rules], chains)
-
-
-def entry_routes(gateway: Gateway, chains: dict[str, Chained]) -> list[Json]:
-    """Where a request goes that the script has not seen."""
-    if gateway.closed:
-        return [answer({"prefix": "/"}, answers.closed())]
-    return _entry_routes(gateway, gateway.rules, chains)
-
-
 def _entry_routes(gateway: Gateway, rules: Sequence[PlannedRule], chains: dict[str, Chained]) -> list[Json]:
-    no_operation = {**regex(":path", operations.IS_OPERATION), "invert_match": True}
-    routes = [
-        *(_no_method(method) for method in _NO_METHODS),
-        answer({"prefix": "/", "headers": [no_operation]}, answers.no_operation()),
-        *_models(gateway),
-        *job_routes(gateway),
-    ]
+    """The rules, and what is said where none takes the request."""
+    routes = []
     for rule in rules:
         for number, condition in enumerate(rule.conditions):
             routes += _entries(gateway, rule, number, condition, chains)
@@ -161,8 +176,8 @@ _NO_METHODS: Final = ("CONNECT", "OPTIONS", "TRACE", "TRACK")
 """OPTIONS is what browsers ask first: pages of other sites have no business here."""
 
 
-def _no_method(method: str) -> Json:
-    refused = answer({"prefix": "/", "headers": [exact(":method", method)]}, answers.no_method())
+def _no_method() -> Json:
+    refused = answer({"prefix": "/"}, answers.no_method())
     return {**refused, "response_headers_to_add": [header("allow", "DELETE, GET, HEAD, POST")]}
 
 
@@ -241,20 +256,20 @@ def final_routes(gateway: Gateway, chains: dict[str, Chained]) -> dict[str, Json
     return routes
 
 
+_READING: Final = ("GET", "HEAD")
+
+
 def _models(gateway: Gateway) -> list[Json]:
-    """The list of models, and each; whose they are is only known after the consumer's key was looked at."""
-    routes = []
-    for method in ("GET", "HEAD"):
-        asked = [exact(":method", method)]
-        match = {"safe_regex": {"regex": operations.MODELS}, "headers": asked}
-        if gateway.anonymous is not None:
-            routes.append(answer(match, _listed(gateway, gateway.anonymous)))
-        else:
-            route = answer(match, answers.unfinished())
-            routes.append({**route, "typed_per_filter_config": acts("models")})
-        one = answer({"safe_regex": {"regex": operations.MODEL}, "headers": asked}, answers.unfinished())
-        routes.append({**one, "metadata": _shown(gateway), "typed_per_filter_config": acts("model")})
-    return routes
+    """The list of models; whose they are is only known after the consumer's key was looked at."""
+    if gateway.anonymous is not None:
+        return [answer({"prefix": "/"}, _listed(gateway, gateway.anonymous))]
+    return [{**answer({"prefix": "/"}, answers.unfinished()), "typed_per_filter_config": acts("models")}]
+
+
+def _model(gateway: Gateway) -> list[Json]:
+    """One model, by the script."""
+    one = answer({"prefix": "/"}, answers.unfinished())
+    return [{**one, "metadata": _shown(gateway), "typed_per_filter_config": acts("model")}]
 
 
 def _usable(gateway: Gateway, consumer: str) -> list[str]:

@@ -30,6 +30,7 @@ from moltbot_operator.compile.worker_secret import SDS_FILE, SDS_NAME, USERS_FIL
 from moltbot_operator.constants import BUFFER_BYTES
 
 __all__ = [
+    "JOB_METHODS",
     "authenticated",
     "called_routes",
     "hop_action",
@@ -82,6 +83,10 @@ def _consumer(gateway: Gateway) -> list[Json]:
     return [header(names.CONSUMER, gateway.anonymous or f"%FILTER_STATE({names.STATE_CONSUMER}:PLAIN)%")]
 
 
+JOB_METHODS: Final = ("DELETE", "GET")
+"""What may be asked of a job."""
+
+
 def job_routes(gateway: Gateway) -> list[Json]:
     """Entry routes of `/v1/jobs/{id}`, where a rule takes jobs; only a worker knows them."""
     if not any(rule.hop is not None and rule.hop.features.jobs for rule in gateway.worked):
@@ -101,7 +106,7 @@ def job_routes(gateway: Gateway) -> list[Json]:
             },
             "request_headers_to_add": _consumer(gateway),
         }
-        for method in ("DELETE", "GET")
+        for method in JOB_METHODS
     ]
 
 
