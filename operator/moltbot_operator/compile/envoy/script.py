@@ -15,8 +15,8 @@ __all__ = ["acts", "awake", "draw", "learns", "scans", "script", "served", "show
 
 
 _PARTS: Final[dict[str, tuple[str, ...]]] = {
-    "public.lua": ("scan.lua", "task.lua", "latency.lua", "usage.lua"),
-    "inner.lua": ("scan.lua",),
+    "public.lua": ("garbage.lua", "scan.lua", "task.lua", "latency.lua", "usage.lua"),
+    "inner.lua": ("garbage.lua", "scan.lua"),
     "overlong.lua": (),
 }
 

@@ -91,6 +91,7 @@ local function show_model(handle)
 end
 
 function envoy_on_request(handle)
+  spare_the_collector()
   local act = handle:filterContext():get("act")
   if act == "models" then return list_models(handle) end
   if act == "model" then return show_model(handle) end

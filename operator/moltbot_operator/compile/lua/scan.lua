@@ -139,6 +139,7 @@ local function read(handle, telling)
     return nil, false
   end
   local text = body:getBytes(0, body:length())
+  spare_the_collector()
   local spans = telling and { telling = telling }
   local sound, right, from, to = pcall(scan, text, spans)
   if not sound then right, from = false, "The request body can't be read." end
