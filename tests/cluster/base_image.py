@@ -69,16 +69,20 @@ def archive() -> Path:
     return target
 
 
-def fresh_root(suite: str, target: Path) -> None:
-    """A minimal root of a Debian release with Python in the new folder `target`; its archive is made once."""
-    kept = images.folder() / f"root-{suite}.tar"
+def fresh_root(suite: str, target: Path, machine: str = "") -> None:
+    """A minimal root of a Debian release with Python in the new folder `target`; its archive is made once.
+
+    `machine`: Debian's name of another architecture, whose programs the kernel can run (by qemu-user).
+    """
+    kept = images.folder() / f"{'-'.join(filter(None, ('root', suite, machine)))}.tar"
+    architecture = [f"--arch={machine}"] if machine else []
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=kept.parent, prefix="debootstrap-") as scratch:
             root, part = Path(scratch, "root"), Path(scratch, "root.tar")
             subprocess.run(
                 ["unshare", "--mount", "debootstrap", "--variant=minbase",
-                 "--include=python3,ca-certificates", suite, str(root), _mirror()],
+                 "--include=python3,ca-certificates", *architecture, suite, str(root), _mirror()],
                 stdout=subprocess.DEVNULL, check=True, timeout=BOOTSTRAP_SECONDS,
             )  # fmt: skip
             for folder in ("var/cache/apt", "var/lib/apt/lists"):

@@ -62,7 +62,7 @@ def asked(root):
     began = time.monotonic()
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
-        while time.monotonic() < began + 60:
+        while time.monotonic() < began + 300:
             with contextlib.suppress(OSError, http.client.HTTPException):
                 connection = http.client.HTTPConnection("127.0.0.1", 8088, timeout=5)
                 headers = {"content-type": "application/json"}
