@@ -203,6 +203,22 @@ async def test_a_new_key_is_taken_without_a_new_revision(tmp_path):
             assert (bed.revision, bed.server.active.gateway.envoy_pid) == before
 
 
+async def test_a_key_that_can_not_be_used_is_named_once(tmp_path):
+    async with Provider(name="a") as a:
+        objects = (route(rule("all", ["a"]), consumers=[keyed("app", "a")]), backend("a", a.url))
+        async with served(tmp_path, *objects, secret("app-keys", one="sk-1", bad="two\nlines")) as bed:
+            first = "consumer app: key bad has more than one line"
+            assert [each for each in bed.words.last if first in each], bed.words.last
+            bed.write(*objects, secret("app-keys", one="sk-1", bad="two\nlines", worse="\x00"))
+
+            async def told():
+                return any("consumer app: key worse" in each for each in bed.words.last)
+
+            await until(told)
+            assert len([each for each in bed.words.last if first in each]) == 1
+            assert not [each for each in bed.words.last if "sk-1" in each]
+
+
 async def test_files_of_a_folder_are_served_and_new_ones_noticed(tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()

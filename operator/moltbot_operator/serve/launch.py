@@ -7,6 +7,7 @@ first does Envoy wait for the agent.
 
 import asyncio
 import contextlib
+import logging
 import re
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -21,7 +22,7 @@ from moltbot_operator.compile import BackendRef, CompiledRoute
 from moltbot_operator.errors import EnvoyRejected, Interrupted, InvalidInput, PortTaken
 from moltbot_operator.serve.asking import ask
 from moltbot_operator.serve.children import child
-from moltbot_operator.serve.files import Manifests
+from moltbot_operator.serve.files import KeySecret, Manifests
 from moltbot_operator.serve.layout import write_config, write_mounts
 from moltbot_operator.serve.ports import LOOPBACK, Ports
 from moltbot_operator.serve.worker import Worker, beside, pause_after
@@ -95,14 +96,15 @@ async def launched(
 
     `concurrency` is Envoy's number of threads, 0 for one a CPU; `prepare` is called when the folder is there
     and Envoy is not; `seed` is what the workers' secret is derived from; `tell` is told of a worker that
-    ends. The worker need not be ready yet. InvalidInput where a private CA or Envoy itself is missing;
-    EnvoyRejected where agent or Envoy does not get ready, with what they said: PortTaken as soon as one finds
-    that somebody else has its port, Interrupted where one was killed or is too slow.
+    ends and of keys that can't be used. The worker need not be ready yet. InvalidInput where a private CA or
+    Envoy itself is missing; EnvoyRejected where agent or Envoy does not get ready, with what they said:
+    PortTaken as soon as one finds that somebody else has its port, Interrupted where one was killed or is too
+    slow.
     """
     token = write_config(folder, compiled, seed)
     prepare()
     write_mounts(folder, (*compiled.mounts, *compiled.worker_mounts), manifests)
-    Deliveries(compiled.agent, compiled.envoy).run_once()
+    _deliver(compiled, manifests, tell)
     agent = _Agent(folder, ports, record, tell)
     async with contextlib.AsyncExitStack() as stack:
         agent_ended = asyncio.create_task(agent.run())
@@ -125,6 +127,21 @@ async def launched(
         host = f"[{address}]" if ":" in address else address
         url, probe_url = f"{scheme}://{host}:{ports.public}", f"http://{host}:{ports.probe}"
         yield Gateway(compiled, url, probe_url, ports, folder, jwks or {}, envoy.pid, token, ended, worker)
+
+
+def _deliver(compiled: CompiledRoute, manifests: Manifests, tell: Callable[[str], None]) -> None:
+    """What the agent will do again and again, so that Envoy need not wait for it."""
+    logging.getLogger(Deliveries.__module__).addHandler(logging.NullHandler())  # told here, by `tell`
+    deliveries = Deliveries(compiled.agent, compiled.envoy)
+    deliveries.run_once()
+    to_come = tuple(
+        f"consumer {mount.folder}: no key in "
+        for mount in compiled.mounts
+        if mount.purpose == "consumer" and KeySecret(mount.namespace, mount.name) in manifests.rotated
+    )
+    for problem in deliveries.problems:
+        if not problem.startswith(to_come):
+            tell(problem)
 
 
 def complaints(folder: Path) -> str:

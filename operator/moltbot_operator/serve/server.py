@@ -32,6 +32,7 @@ from moltbot_operator.serve.revision import (
     Revision,
     Wanted,
     drained,
+    evidence_of,
     launch,
     reports,
     takes_port,
@@ -57,6 +58,9 @@ _SETTLE: Final = timedelta(milliseconds=500)
 
 _GRACE: Final = timedelta(minutes=30)
 """How long a stream of an old revision may go on."""
+
+_FOUND: Final = timedelta(seconds=1)
+"""The agent looks at changed values within half of it."""
 
 _QUIET: Final = timedelta(seconds=5)
 """Open connections without a request for so long are closed."""
@@ -91,6 +95,8 @@ class Server:
         self._interrupted = 0
         """Times in a row that a new revision was killed or too slow."""
         self._again: asyncio.TimerHandle | None = None
+        self._told: set[str] = set()
+        """Problems of which people know."""
         self._read = signature(options.files)
         """Of the files as they were before they were read last."""
 
@@ -114,7 +120,7 @@ class Server:
         """Serve the first revision. Everything as in :func:`moltbot_operator.serve.launch.launched`."""
         asked = self._wanted()
         self._active = await launch(
-            asked, self.options, self.home, self._next(), self.port, opened=True, tell=self._lost
+            asked, self.options, self.home, self._next(), self.port, opened=True, tell=self._warn
         )
         self._tell(self._active)
         self._rotate(asked)
@@ -136,6 +142,7 @@ class Server:
 
     async def take_over(self) -> bool:
         """Serve what the files say now; False where they can't be served, and the running one goes on."""
+        before = self._active
         try:
             changed = await self._take_over()
         except Interrupted as error:
@@ -154,6 +161,8 @@ class Server:
         self.reloads["success" if changed else "unchanged"] += 1
         self.failure = None
         self._interrupted = 0
+        if changed and self._active is before:  # else they were told as it began
+            await self._tell_problems()
         return True
 
     async def stop(self, hurry: threading.Event) -> None:
@@ -224,7 +233,7 @@ class Server:
             mounts = (*asked.compiled.mounts, *asked.compiled.worker_mounts)
             return self._write_values(active, asked.manifests, mounts)
         new = await launch(
-            asked, self.options, self.home, self._next(), self.port, opened=False, tell=self._lost
+            asked, self.options, self.home, self._next(), self.port, opened=False, tell=self._warn
         )
         try:
             await reports(new)
@@ -250,8 +259,19 @@ class Server:
             self._words.say(f"{changed} credential files replaced, revision unchanged", files=changed)
         return changed > 0
 
-    def _lost(self, why: str) -> None:
+    def _warn(self, why: str) -> None:
+        self._told.add(why)
         self._words.say(why, level="warning")
+
+    async def _tell_problems(self) -> None:
+        """Of values that can't be used, which the agent has found by now."""
+        await asyncio.sleep(_FOUND.total_seconds())
+        with contextlib.suppress(Interrupted):  # the agent is being started again
+            found = (await asyncio.to_thread(evidence_of, self.active.gateway))["problems"]
+            for each in found:
+                if each not in self._told:
+                    self._warn(each)
+            self._told.intersection_update(found)
 
     def _leave(self, old: Revision) -> None:
         event = threading.Event()

@@ -65,6 +65,10 @@ class BackendCredential:
         """The backend's spec."""
         return sources.backends[self.ref].spec
 
+    def begins(self, store: FolderStore) -> str:  # noqa: ARG002
+        """Nothing: nobody looks for it."""
+        return ""
+
     def plan(self, wish: object, store: FolderStore, shared: Shared) -> Plan:
         """See `Subject`."""
         spec, ref = cast("ModelBackendSpec", wish), self.ref

@@ -86,6 +86,10 @@ class ConsumerKey:
             manifests.rotate_at.get(self.ref),
         )
 
+    def begins(self, store: FolderStore) -> str:
+        """Where clients find it."""
+        return f"clients find it in {store.folder / KEY}"
+
     def plan(self, wish: object, store: FolderStore, shared: Shared) -> Plan:
         """See `Subject`."""
         asked = cast("Wish", wish)

@@ -88,6 +88,9 @@ class Subject(Protocol):
     def wish(self, manifests: Manifests, sources: RouteSources) -> object:
         """What the files ask for, never None; where it is another, the rotation is planned anew."""
 
+    def begins(self, store: FolderStore) -> str:
+        """What people are told first; empty: nothing."""
+
     def plan(self, wish: object, store: FolderStore, shared: Shared) -> Plan:
         """How to do what :meth:`wish` told."""
 
@@ -122,6 +125,8 @@ class Rotation:
             fresh=lambda: f"{_now():%Y%m%d-%H%M%S}-{token_hex(2)}",
             tell=self._tell,
         )
+        if self.wish is None and (said := self.subject.begins(self.store)):
+            self._say(said, warning=False)
         self.driver = Driver(around, hurry=self.wish is not None)
         self.wish, self.plan = wish, plan
 
