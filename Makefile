@@ -121,7 +121,7 @@ test-gateway: $(VENV) ## Traffic through a real Envoy, agent and worker, and all
 test-python: ## The unit tests on another Python: OTHER=python3.13 (its packages go to build/python)
 	@$(OTHER) -m venv build/python
 	@build/python/bin/python -m pip install --quiet --requirement requirements-dev.lock
-	@PYTHONPATH=operator:tests/provider PATH="$(CURDIR)/build/python/bin:$$PATH" build/python/bin/python -m pytest tests/unit -q -p no:cacheprovider
+	@PYTHONPATH="$(CURDIR)/operator:$(CURDIR)/tests/provider" PATH="$(CURDIR)/build/python/bin:$$PATH" build/python/bin/python -m pytest tests/unit -q -p no:cacheprovider
 
 test-api: $(VENV) ## The operator against a real API server; no nodes, no root
 	$(call run_tier,api,$(wildcard tests/api),$(PYTHON))
