@@ -17,12 +17,13 @@ from typing import Any
 
 import httpx
 import yaml
+from aiohttp import web
 
 from moltbot_operator import serve
 from moltbot_operator.audit import calls
 from moltbot_operator.serve.files import read
 
-__all__ = ["ANYONE", "Bed", "backend", "keyed", "route", "rule", "secret", "serving", "until"]
+__all__ = ["ANYONE", "Bed", "answering", "backend", "keyed", "route", "rule", "secret", "serving", "until"]
 
 Object = Mapping[str, Any]
 CHAT = "/v1/chat/completions"
@@ -152,6 +153,20 @@ async def serving(
         httpx.AsyncClient(base_url=running.url, timeout=30, verify=verify) as client,
     ):
         yield Bed(running, client, log)
+
+
+@contextlib.asynccontextmanager
+async def answering(answer: Callable[[web.Request], Awaitable[web.Response]]) -> AsyncIterator[str]:
+    """A provider of one's own: every request gets what `answer` makes of it; gives its URL."""
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
 
 
 async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:

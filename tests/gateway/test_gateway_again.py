@@ -7,7 +7,7 @@ import itertools
 import httpx
 import pytest
 from aiohttp import web
-from gateway_bed import BODY, CHAT, backend, route, rule, serving, until
+from gateway_bed import BODY, CHAT, answering, backend, route, rule, serving, until
 from moltbot_provider import Provider
 from moltbot_provider.faults import Fault
 
@@ -199,15 +199,8 @@ async def feigning(said):
         asked.append(request.path)
         return web.json_response({"choices": []}, headers={"x-mb-said": said})
 
-    app = web.Application()
-    app.router.add_route("*", "/{tail:.*}", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}", asked
-    finally:
-        await runner.cleanup()
+    async with answering(answer) as url:
+        yield url, asked
 
 
 @pytest.mark.parametrize("said", ["503///", "503//1/1/", "503/UF//", ""])

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from aiohttp import web
-from gateway_bed import BODY, backend, route, rule, serving
+from gateway_bed import BODY, answering, backend, route, rule, serving
 from moltbot_provider import Provider
 
 QUICK = {"perTryTimeout": "20s", "backoff": {"base": "1ms", "max": "5ms"}}
@@ -42,15 +42,8 @@ async def refusing(status, said):
             body, headers["content-encoding"] = gzip.compress(body), "gzip"
         return web.Response(status=status, body=body, headers=headers)
 
-    app = web.Application()
-    app.router.add_route("*", "/{tail:.*}", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}", asked
-    finally:
-        await runner.cleanup()
+    async with answering(answer) as url:
+        yield url, asked
 
 
 @pytest.mark.parametrize("provider", ERRORS)
