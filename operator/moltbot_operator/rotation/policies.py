@@ -1,14 +1,15 @@
-"""What a backend's spec asks of its rotation (pure)."""
+"""What backends and consumers ask of a rotation (pure)."""
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
-from moltbot_operator.api import IssuerType, ManagedKey, ModelBackendSpec
+from moltbot_operator.api import ConsumerKeyRotation, IssuerType, ManagedKey, ModelBackendSpec
 from moltbot_operator.api.rotation import Rotation
 from moltbot_operator.rotation.state import Policy
 from moltbot_operator.rotation.timing import share_of
 
-__all__ = ["DRIFT", "PROPAGATION", "SKEW", "policy_of"]
+__all__ = ["DRIFT", "PROPAGATION", "SKEW", "key_policy", "policy_of"]
 
 PROPAGATION: Final = timedelta(seconds=30)
 """How long a written JWKS may take to be what is served."""
@@ -38,5 +39,16 @@ def policy_of(spec: ModelBackendSpec, rotation: Rotation, uid: str) -> Policy:
         external=rotation.issuer.type is IssuerType.EXTERNAL,
         rotate_at=rotation.rotate_at,
         compromised=rotation.compromised,
+        share=share_of(uid),
+    )
+
+
+def key_policy(wishes: Sequence[ConsumerKeyRotation], rotate_at: datetime | None, uid: str) -> Policy:
+    """Of consumers' key: where several name it (one at least), the most careful wish of each kind counts."""
+    return Policy(
+        interval=min(wish.interval for wish in wishes),
+        overlap=max(wish.overlap for wish in wishes),
+        own=True,
+        rotate_at=rotate_at,
         share=share_of(uid),
     )

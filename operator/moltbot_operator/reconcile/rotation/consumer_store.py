@@ -11,11 +11,10 @@ Every value in the Secret lets a client in, so what is stored is valid and what 
 keys are one object: a crash leaves them as one write left them. Other names are a person's: left alone.
 """
 
-import re
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
@@ -36,13 +35,9 @@ from moltbot_operator.reconcile.rotation.objects import ANNOTATION_NEXT, encoded
 from moltbot_operator.rotation import Credential
 from moltbot_operator.rotation.state import Mounted, State
 from moltbot_operator.rotation.status import read_state, written_state
+from moltbot_operator.rotation.versions import KEY, key_of, version_in
 
-__all__ = ["KEY", "KeyStore", "is_rotated_key", "state_of"]
-
-KEY: Final = "key"
-"""Name in the Secret of the key that clients use."""
-
-_VERSION: Final = re.compile(r"key-([0-9]{8}-[0-9]{6}-[0-9a-f]{4})")
+__all__ = ["KeyStore", "is_rotated_key", "state_of"]
 
 
 def is_rotated_key(secret: Manifest) -> bool:
@@ -110,13 +105,13 @@ class KeyStore:
 
     async def put(self, version: str, credential: Credential) -> None:
         """Make a key valid."""
-        await self._write({"data": {f"{KEY}-{version}": encoded(credential.value)}})
+        await self._write({"data": {key_of(version): encoded(credential.value)}})
 
     async def drop(self, version: str) -> None:
         """End a key's validity; gateways hear of it at once."""
         if version not in self._keys():
             return
-        await self._write({"data": {f"{KEY}-{version}": None}})
+        await self._write({"data": {key_of(version): None}})
         await self._changed()
 
     async def mounted(self) -> Mounted:
@@ -144,7 +139,7 @@ class KeyStore:
     def _keys(self) -> dict[str, str]:
         """Versions with their values as the Secret has them."""
         data = (self._live() or {}).get("data") or {}
-        return {found[1]: value for key, value in data.items() if (found := _VERSION.fullmatch(key))}
+        return {found: value for key, value in data.items() if (found := version_in(key))}
 
     def _live(self) -> Manifest | None:
         """Raises Conflict for somebody else's Secret, NotFound for one that is on its way out."""

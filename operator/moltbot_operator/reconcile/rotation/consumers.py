@@ -4,7 +4,6 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from secrets import token_hex
 from typing import Any
 
 import structlog
@@ -23,9 +22,10 @@ from moltbot_operator.reconcile.rotation.consumer_store import KeyStore, is_rota
 from moltbot_operator.reconcile.rotation.tasks import Rotation, Tasks
 from moltbot_operator.rotation.driver import Driver, Surroundings
 from moltbot_operator.rotation.local import OwnKeys
+from moltbot_operator.rotation.policies import key_policy
 from moltbot_operator.rotation.state import Policy
 from moltbot_operator.rotation.telling import Announcement
-from moltbot_operator.rotation.timing import share_of
+from moltbot_operator.rotation.versions import fresh_version
 from moltbot_operator.telemetry.credentials import failures_of
 
 __all__ = ["ConsumerKeys"]
@@ -91,14 +91,8 @@ class ConsumerKeys:
             self._refused.pop(place, None)
             self._tasks.forget(place)
             return
-        # Where routes share a Secret, the most careful wish of each kind counts.
-        policy = Policy(
-            interval=min(rotation.interval for _, rotation in claims.values()),
-            overlap=max(rotation.overlap for _, rotation in claims.values()),
-            own=True,
-            rotate_at=self._asked_for(place),
-            share=share_of("/".join(place)),
-        )
+        wishes = [rotation for _, rotation in claims.values()]
+        policy = key_policy(wishes, self._asked_for(place), "/".join(place))
         stamp = (policy, tuple(sorted(route["metadata"]["uid"] for route, _ in claims.values())))
         self._tasks.keep(place, stamp, lambda hurry: self._new(place, dict(claims), policy, hurry=hurry))
 
@@ -155,7 +149,7 @@ class ConsumerKeys:
             origin=store,
             keys=None,
             clock=self._clock,
-            fresh=lambda: f"{self._clock():%Y%m%d-%H%M%S}-{token_hex(2)}",
+            fresh=lambda: fresh_version(self._clock()),
             tell=tell,
         )
         return Rotation(place, Driver(around, hurry=hurry), policy, "/".join(place), tell)

@@ -6,7 +6,6 @@ backend is there. At most a few backends call the same issuer at a time; others 
 
 from collections.abc import Callable
 from datetime import datetime
-from secrets import token_hex
 
 from moltbot_operator.api import IssuerType, ModelBackendSpec
 from moltbot_operator.compile.credentials import secret_ref
@@ -26,6 +25,7 @@ from moltbot_operator.rotation.local import ExternalIssuer
 from moltbot_operator.rotation.opened import OpenedIssuer, issuer_place
 from moltbot_operator.rotation.policies import policy_of
 from moltbot_operator.rotation.telling import Announcement
+from moltbot_operator.rotation.versions import fresh_version
 from moltbot_operator.telemetry.credentials import failures_of
 
 __all__ = ["Rotations"]
@@ -94,7 +94,7 @@ class Rotations:
             origin=origin,
             keys=keys,
             clock=self._clock,
-            fresh=lambda: f"{self._clock():%Y%m%d-%H%M%S}-{token_hex(2)}",
+            fresh=lambda: fresh_version(self._clock()),
             tell=tell,
         )
         policy = policy_of(spec, spec.rotation, meta["uid"])

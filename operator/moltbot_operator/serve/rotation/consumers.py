@@ -2,18 +2,19 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Literal, cast
 
+from moltbot_operator.api import ConsumerKeyRotation
 from moltbot_operator.compile import Mount, RouteSources
 from moltbot_operator.rotation import Credential
 from moltbot_operator.rotation.local import OwnKeys
-from moltbot_operator.rotation.state import Policy
-from moltbot_operator.rotation.timing import share_of
+from moltbot_operator.rotation.policies import key_policy
+from moltbot_operator.rotation.versions import KEY
 from moltbot_operator.serve.files import KeySecret, Manifests
 from moltbot_operator.serve.rotation.around import ConsumerGateways, Served, usable
-from moltbot_operator.serve.rotation.key_store import KEY, KeyFolder
+from moltbot_operator.serve.rotation.key_store import KeyFolder
 from moltbot_operator.serve.rotation.store import FolderStore
 from moltbot_operator.serve.rotation.task import Plan, Shared
 
@@ -24,9 +25,8 @@ __all__ = ["ConsumerKey"]
 class Wish:
     """Of all consumers that name the Secret."""
 
-    consumers: frozenset[str]
-    interval: timedelta
-    overlap: timedelta
+    asking: Mapping[str, ConsumerKeyRotation]
+    """By consumer, one at least."""
     rotate_at: datetime | None
 
 
@@ -71,7 +71,7 @@ class ConsumerKey:
         return mount.purpose == "consumer" and (mount.namespace, mount.name) == place
 
     def wish(self, manifests: Manifests, sources: RouteSources) -> Wish:
-        """The shortest interval and the longest overlap count."""
+        """Of all consumers that name the Secret."""
         asking = {
             consumer.name: key.rotation
             for consumer in sources.spec.consumers
@@ -79,12 +79,7 @@ class ConsumerKey:
             and key.rotation is not None
             and key.secret_ref.name == self.ref.name
         }
-        return Wish(
-            frozenset(asking),
-            min(rotation.interval for rotation in asking.values()),
-            max(rotation.overlap for rotation in asking.values()),
-            manifests.rotate_at.get(self.ref),
-        )
+        return Wish(asking, manifests.rotate_at.get(self.ref))
 
     def begins(self, store: FolderStore) -> str:
         """Where clients find it."""
@@ -93,14 +88,8 @@ class ConsumerKey:
     def plan(self, wish: object, store: FolderStore, shared: Shared) -> Plan:
         """See `Subject`."""
         asked = cast("Wish", wish)
-        policy = Policy(
-            interval=asked.interval,
-            overlap=asked.overlap,
-            own=True,
-            rotate_at=asked.rotate_at,
-            share=share_of(store.uid),
-        )
-        gateways = ConsumerGateways(shared.gateways, asked.consumers)
+        policy = key_policy(list(asked.asking.values()), asked.rotate_at, store.uid)
+        gateways = ConsumerGateways(shared.gateways, frozenset(asked.asking))
         return Plan(policy, OwnKeys(), gateways, GivenKey(shared.served, self.ref))
 
 

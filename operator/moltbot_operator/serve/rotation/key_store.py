@@ -11,22 +11,15 @@ The names are those in a cluster's Secret (docs/rotation.md). Which version clie
 of `key` alone, so that a kill between two writes leaves nothing that contradicts it.
 """
 
-import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final
 
 from moltbot_operator.rotation import Credential
 from moltbot_operator.rotation.state import Mounted
+from moltbot_operator.rotation.versions import KEY, key_of, version_in
 from moltbot_operator.serve.rotation.store import FolderStore
-from moltbot_operator.serve.state import write_whole
 
-__all__ = ["KEY", "KeyFolder"]
-
-KEY: Final = "key"
-"""Name of the key that clients use."""
-
-_VERSION: Final = re.compile(r"key-([0-9]{8}-[0-9]{6}-[0-9a-f]{4})")
+__all__ = ["KeyFolder"]
 
 
 class KeyFolder(FolderStore):
@@ -39,7 +32,7 @@ class KeyFolder(FolderStore):
 
     def values(self) -> dict[str, str]:
         """What gateways are given: all keys, in use or not."""
-        return {f"{KEY}-{version}": each.value for version, each in self.credentials().items()}
+        return {key_of(version): each.value for version, each in self.credentials().items()}
 
     def credentials(self) -> dict[str, Credential]:
         """All valid keys."""
@@ -47,18 +40,18 @@ class KeyFolder(FolderStore):
             names = sorted(each.name for each in self.folder.iterdir())
         except OSError as error:
             raise self._unusable(error) from error
-        versions = [named[1] for name in names if (named := _VERSION.fullmatch(name))]
+        versions = filter(None, map(version_in, names))
         return {version: found for version in versions if (found := self._get(version)) is not None}
 
     async def put(self, version: str, credential: Credential) -> None:
         """Make a key valid."""
         if self._get(version) is None:
-            self._write_key(f"{KEY}-{version}", credential.value)
+            self._replace(key_of(version), credential.value.encode())
         await self._told()
 
     async def drop(self, version: str) -> None:
         """End a key's validity."""
-        self._remove(f"{KEY}-{version}")
+        self._remove(key_of(version))
         await self._told()
 
     async def mount(self, mounted: Mounted) -> None:
@@ -66,7 +59,7 @@ class KeyFolder(FolderStore):
         self._write("mounted.json", {"next": mounted.next})
         found = None if mounted.value is None else self._get(mounted.value)
         if found is not None and self._text(KEY) != found.value:
-            self._write_key(KEY, found.value)
+            self._replace(KEY, found.value.encode())
         await self._told()
 
     def touched(self) -> bool:
@@ -85,7 +78,7 @@ class KeyFolder(FolderStore):
         return Mounted(version, coming if version is not None and coming in keys else None)
 
     def _get(self, version: str) -> Credential | None:
-        value = self._text(f"{KEY}-{version}")
+        value = self._text(key_of(version))
         return None if value is None else Credential("", "", value)
 
     def _text(self, name: str) -> str | None:
@@ -96,19 +89,13 @@ class KeyFolder(FolderStore):
         except OSError as error:
             raise self._unusable(error) from error
 
-    def _write_key(self, name: str, value: str) -> None:
-        try:
-            write_whole(self.folder / name, value.encode())
-        except OSError as error:
-            raise self._unusable(error) from error
-
     def _signature(self) -> frozenset[tuple[str, int]]:
         """Names and times of change; none where the folder is gone or can't be read: told when it is used."""
         try:
             return frozenset(
                 (each.name, each.stat().st_mtime_ns)
                 for each in self.folder.iterdir()
-                if each.name == KEY or _VERSION.fullmatch(each.name)
+                if each.name == KEY or version_in(each.name)
             )
         except OSError:
             return frozenset()

@@ -180,8 +180,11 @@ class FolderStore:
         return found
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
+        self._replace(name, orjson.dumps(content, option=orjson.OPT_INDENT_2))
+
+    def _replace(self, name: str, content: bytes) -> None:
         try:
-            write_whole(self.folder / name, orjson.dumps(content, option=orjson.OPT_INDENT_2))
+            write_whole(self.folder / name, content)
         except OSError as error:
             raise self._unusable(error) from error
 

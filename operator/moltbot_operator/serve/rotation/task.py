@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from secrets import token_hex
 from typing import Final, Literal, Protocol
 
 from moltbot_operator.compile import Mount, RouteSources
@@ -18,6 +17,7 @@ from moltbot_operator.rotation.driver import Driver, Gateways, Origin, Surroundi
 from moltbot_operator.rotation.state import Policy
 from moltbot_operator.rotation.telling import Announcement
 from moltbot_operator.rotation.timing import pause
+from moltbot_operator.rotation.versions import fresh_version
 from moltbot_operator.serve.files import Manifests
 from moltbot_operator.serve.rotation.around import KeyFile, RevisionGateways
 from moltbot_operator.serve.rotation.store import FolderStore
@@ -122,7 +122,7 @@ class Rotation:
             origin=plan.origin,
             keys=plan.keys,
             clock=_now,
-            fresh=lambda: f"{_now():%Y%m%d-%H%M%S}-{token_hex(2)}",
+            fresh=lambda: fresh_version(_now()),
             tell=self._tell,
         )
         if self.wish is None and (said := self.subject.begins(self.store)):
